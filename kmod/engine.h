@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The engine as its hosts see it: volume/ (block devices), control/ (netlink) and the simulator use this and nothing below it.
+ *
+ * One struct pav_engine is one open media group. Control calls (create, open, close, pav_volume_*) run in process context and are serialised by
+ * the engine; each returns when its effect is durable. Requests (pav_submit) may come from any number of CPUs at once.
+ */
+#ifndef PAV_ENGINE_H
+#define PAV_ENGINE_H
+
+#include "env/env.h"
+#include "uapi/pav_netlink.h"
+
+struct pav_engine;
+struct pav_volume;
+
+/* Why a call was refused, for a person: names the object, the reason and the remedy. Filled whenever a call that takes one fails. */
+struct pav_err {
+	char text[200];
+};
+
+/* Upcalls; any context; must not sleep. @slot -1: no drive meant. @volume NULL: none meant. */
+struct pav_host_ops {
+	void (*event)(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
+};
+
+/* ---- requests ---- */
+
+enum pav_req_op { PAV_READ, PAV_WRITE, PAV_UNMAP };	/* UNMAP serves discard and write-zeroes: what was unmapped reads back zero */
+
+#define PAV_REQ_MAX_CELLS	256u	/* a request never crosses a multiple of this LBA: one leaf of the map serves it */
+
+/*
+ * One request. The host fills the first part, and keeps it until @done. A request lies within its volume and does not cross a 1 MiB boundary
+ * (PAV_REQ_MAX_CELLS). A write is acknowledged when it is durable and redundant.
+ */
+struct pav_req {
+	struct pav_volume *vol;
+	u64 lba;				/* in cells */
+	unsigned int cells;			/* 1…PAV_REQ_MAX_CELLS */
+	enum pav_req_op op;
+	void (*done)(struct pav_req *req);	/* any context */
+	int error;				/* 0, -ENOSPC, -EIO (data lost or group faulted), valid in @done */
+	struct pav_req_env env;			/* the host's part: its bio, its buffer */
+
+	/* the engine's part */
+	struct list_head link;
+	struct llist_node llink;
+	struct pav_node *leaf;
+	atomic_t pending;
+	unsigned int next;			/* log: the next cell to put into a stripe */
+	u32 *crc;				/* read: room for @cells sums, given by the host; may be NULL for other ops */
+};
+
+void pav_submit(struct pav_req *req);		/* any context but hard interrupt; never fails, @done tells */
+
+/* ---- groups ---- */
+
+struct pav_create_params {
+	char name[PAV_NAME_MAX + 1];
+	unsigned int data_drives;		/* k; 0: all drives that are no spares, less two */
+	u64 segment_blocks;			/* of one segment on one drive, in cells; 0: the default (1,024) */
+	unsigned int reserve_percent;		/* 0: the default (15) */
+};
+
+struct pav_drive_arg {
+	struct pav_dev *dev;
+	bool spare;				/* create only */
+};
+
+struct pav_open_params {
+	unsigned int streams;			/* log streams for user data, 1…8; 0: 2 */
+	unsigned int cache_nodes;		/* nodes of the map held in memory (4 KiB each); 0: 16,384; at least 64 */
+	const char *expect_name;		/* refuse another group; may be NULL */
+	const struct pav_host_ops *ops;
+	void *host;
+};
+
+/* What a drive's superblock says. */
+struct pav_probe {
+	char group[PAV_NAME_MAX + 1];
+	u8 group_uuid[16], drive_uuid[16];
+	unsigned int slot, data_drives, drives;	/* @drives: slots in use */
+	enum pav_drive_state state;		/* by its own newest superblock */
+	u64 generation;
+};
+
+/* Process context, all of them. -EINVAL: bad input, -ENOENT: no superblock, -EUCLEAN: corrupt, -EOPNOTSUPP: a feature this code does not know,
+ * -ENOMEDIUM: too few drives, -ENOMEM, -EIO. The caller keeps the drives open until pav_engine_close(). */
+int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err);
+int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_err *err);
+int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err);
+int pav_engine_close(struct pav_engine *e, struct pav_err *err);	/* no request may be in flight. Always closes; an error says the checkpoint failed */
+int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err); /* of a closed group: destroys its superblocks */
+int pav_engine_checkpoint(struct pav_engine *e);
+int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_err *err);
+/* The host saw the drive vanish (hot-unplug): as if it had failed an I/O. Any context. */
+void pav_engine_drive_gone(struct pav_engine *e, struct pav_dev *dev);
+
+struct pav_group_info {
+	char name[PAV_NAME_MAX + 1];
+	u8 uuid[16];
+	enum pav_group_state state;
+	unsigned int data_drives, drives, failed, reserve_percent;
+	u64 segment_blocks, capacity_cells, used_cells, free_cells, provisioned_cells, generation, stripe_seq;
+};
+
+struct pav_drive_info {
+	u8 uuid[16];
+	enum pav_drive_state state;
+	struct pav_dev *dev;			/* NULL: not there */
+	char path[64];				/* where it was last seen */
+	u64 blocks, reads, writes, read_cells, write_cells, errors, healed;
+};
+
+void pav_engine_info(struct pav_engine *e, struct pav_group_info *out);
+int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out);	/* -ENOENT: empty slot */
+
+/* Counters by name, for control/ and the simulator's report: calls @fn for each. */
+void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char *name, u64 value), void *ctx);
+
+/* ---- volumes ---- */
+
+struct pav_volume_ident {
+	char name[PAV_NAME_MAX + 1];
+	char serial[PAV_SERIAL_MAX + 1];
+	u8 uuid[16], nguid[16];
+};
+
+struct pav_volume_info {
+	struct pav_volume_ident ident;
+	unsigned int id;			/* 0…PAV_MAX_VOLUMES - 1 */
+	u64 cells, mapped_cells;
+	u64 reads, writes, unmaps, read_cells, write_cells;
+};
+
+int pav_volume_create(struct pav_engine *e, const struct pav_volume_ident *ident, u64 cells, struct pav_volume **out, struct pav_err *err);
+/* No request may be in flight and none may follow. @vol is dead on success. */
+int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_err *err);
+int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, struct pav_err *err);
+int pav_volume_rename(struct pav_engine *e, struct pav_volume *vol, const char *name, struct pav_err *err);
+/* @value NULL or "": remove */
+int pav_volume_set_prop(struct pav_engine *e, struct pav_volume *vol, const char *key, const char *value, struct pav_err *err);
+/* Calls @fn for each property, under the engine's control lock. */
+void pav_volume_props(struct pav_engine *e, struct pav_volume *vol, void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
+void pav_volume_info(struct pav_volume *vol, struct pav_volume_info *out);
+struct pav_volume *pav_volume_by_id(struct pav_engine *e, unsigned int id);	/* NULL: none. Process context; stable while nobody deletes it */
+void *pav_volume_host(struct pav_volume *vol);					/* the host's own pointer, NULL at first */
+void pav_volume_set_host(struct pav_volume *vol, void *host);
+
+#endif
