@@ -17,7 +17,7 @@ static __always_inline void take(unsigned int i, size_t off, size_t n,
 {
 	const void *from = src[i];
 	void *to = plain || dst ? dst[i] : NULL;
-	const char *at;
+	const char *at = NULL;
 
 	if (plain || from) {
 		at = pav_at(from, off);
@@ -29,7 +29,7 @@ static __always_inline void take(unsigned int i, size_t off, size_t n,
 		at = pav_at(to, off);
 		EACH(n, store((char *)at + v * sizeof(vec), d[v]));
 	}
-	if (plain || from || to)
+	if (plain || at)
 		crc[i] = crc_block(crc[i], at, n * sizeof(vec));
 	else
 		crc[i] = pav_crc32c_zeroes(crc[i], n * sizeof(vec));
