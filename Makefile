@@ -19,6 +19,16 @@ $(BUILD)/cmake/Makefile: CMakeLists.txt $(BUILD)/.deps
 userland: $(BUILD)/cmake/Makefile ## build everything that runs in user space
 	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS)
 
+# The newest kernel whose headers are installed, if those of the running one are not.
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(sort $(wildcard /lib/modules/*/build))))
+KSRC := $(BUILD)/kmod-src
+.PHONY: module
+module: $(BUILD)/.deps ## build the kernel module: build/kmod/pavraid.ko
+	@mkdir -p $(KSRC) $(BUILD)/kmod
+	@scripts/mirror.sh kmod raid6 $(KSRC)
+	+$(MAKE) -C $(KDIR) --no-print-directory M=$(abspath $(KSRC))/kmod $(KFLAGS) modules
+	@cmp -s $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/pavraid.ko || cp $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

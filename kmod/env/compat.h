@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * compat.h: every place where Linux versions differ for this module. Written and tested for 6.1 (Debian 12). To carry the module to another
+ * version, add the other form here, and nowhere else.
+ */
+#ifndef PAV_COMPAT_H
+#define PAV_COMPAT_H
+
+#include <linux/blkdev.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#error "pavraid knows Linux 6.1 only; kmod/env/compat.h is the place to teach it another"
+#endif
+
+/* An open, exclusive block device. From 6.9 on this is a struct file. */
+typedef struct block_device *pav_bdev_handle;
+#define PAV_BDEV_MODE (FMODE_READ | FMODE_WRITE | FMODE_EXCL)
+
+static inline pav_bdev_handle pav_bdev_open(const char *path, void *holder)
+{
+	return blkdev_get_by_path(path, PAV_BDEV_MODE, holder);
+}
+
+static inline struct block_device *pav_bdev_of(pav_bdev_handle handle)
+{
+	return handle;
+}
+
+static inline void pav_bdev_close(pav_bdev_handle handle)
+{
+	blkdev_put(handle, PAV_BDEV_MODE);
+}
+
+/* A bio-based disk with no limits set. From 6.9 on blk_alloc_disk() takes the limits and returns ERR_PTR(). */
+static inline struct gendisk *pav_disk_alloc(void)
+{
+	return blk_alloc_disk(NUMA_NO_NODE);
+}
+
+#endif
