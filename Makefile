@@ -29,6 +29,23 @@ module: $(BUILD)/.deps ## build the kernel module: build/kmod/pavraid.ko
 	+$(MAKE) -C $(KDIR) --no-print-directory M=$(abspath $(KSRC))/kmod $(KFLAGS) modules
 	@cmp -s $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/pavraid.ko || cp $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/
 
+# --- guests (vm/, tests/vm/, tests/bench/) ---
+PYTEST := /usr/bin/python3 -m pytest -p no:cacheprovider
+
+.PHONY: vm test-vm test-long bench-vm
+vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
+	vm/pavvm up
+
+test-vm: $(BUILD)/.deps ## the quick tests in guests
+	$(PYTEST) tests/vm -m smoke --durations=10
+
+test-long: $(BUILD)/.deps ## all tests in guests
+	$(PYTEST) tests/vm --durations=20
+
+bench-vm: $(BUILD)/.deps ## raw drive, md RAID-6 and our volume, counted in instructions
+	/usr/bin/python3 tests/bench/md_bench.py
+# --- end of guests ---
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Chooses how guests run: under KVM only where a trial boot has just shown that it works, else emulated (TCG).
+
+/dev/kvm being there proves little: on some virtual machines guests under it hang. So a kernel is booted once
+for each boot of the host, with an init that prints a word; the answer is kept.
+"""
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from .image import CACHE, pack
+
+WORD = "pav-kvm-works"
+TRIAL_SECONDS = 20
+# TCG counts every byte of a `rep movsb` as an instruction; without these flags the kernel copies in wider steps.
+TCG = ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"]
+KVM = ["-accel", "kvm", "-cpu", "host"]
+
+
+def trial(image):
+    """Boots a kernel under KVM; True when its init printed WORD in time."""
+    work = CACHE / f"kvm-trial-{os.getpid()}"
+    root = work / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "dev").mkdir()
+    try:
+        (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+        (root / "bin/busybox").chmod(0o755)
+        init = root / "init"
+        init.write_text("#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n"
+                        f"echo {WORD} >/dev/ttyS0\n/bin/busybox poweroff -f\n")
+        init.chmod(0o755)
+        pack(root, work / "initrd")
+        argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *KVM, "-smp", "2",
+                "-m", "256", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+                "-kernel", image.kernel, "-initrd", work / "initrd", "-append", "console=ttyS0 quiet panic=-1"]
+        with open(work / "log", "wb") as log:
+            qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.DEVNULL)
+            try:
+                qemu.wait(TRIAL_SECONDS)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                qemu.kill()
+                qemu.wait()
+        return WORD in (work / "log").read_text(errors="replace")
+    finally:
+        subprocess.run(["rm", "-rf", work], check=False)
+
+
+def choose(image, say=print):
+    """QEMU's arguments for the accelerator and the CPU. PAV_VM_ACCEL=kvm or tcg overrides the trial."""
+    forced = os.environ.get("PAV_VM_ACCEL")
+    if forced in ("kvm", "tcg"):
+        return KVM if forced == "kvm" else TCG
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return TCG
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    answer = CACHE / f"kvm-{boot}"
+    if not answer.exists():
+        t = time.monotonic()
+        works = trial(image)
+        answer.write_text("yes" if works else "no")
+        say(f"vm: /dev/kvm {'works' if works else 'does not boot a guest; emulating'} "
+            f"({time.monotonic() - t:.0f} s trial)")
+    return KVM if answer.read_text() == "yes" else TCG

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Prepares what a guest boots: Debian's stock kernel and an initramfs that is the guest's whole root file system.
+
+The kernel is the image that belongs to the installed headers, so that a module built out of tree loads.
+The root holds every file of the packages in PACKAGES (documentation left out) and, of the packages those
+depend on, only the shared libraries that some program in the root really asks for. apt resolves the packages
+against an empty system, so the result does not depend on what the host has installed.
+
+Nothing is compressed: unpacking costs an emulated CPU far more than reading does.
+Results are cached under a hash of the package list and of the files in this folder.
+"""
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parent
+VM_DIR = REPO / "build" / "vm"
+# Several work trees may share the downloads and images.
+CACHE = Path(os.environ.get("PAV_VM_CACHE", VM_DIR / "cache"))
+
+PACKAGES = """
+base-files base-passwd bash btrfs-progs coreutils dash e2fsprogs findutils fio grep hostname iproute2
+iputils-ping kmod libc-bin libc6 libconfig++9v5 libfmt9 libgcc-s1 libkmod2 libmnl0 libstdc++6 mawk mdadm mount
+nvme-cli pciutils procps qemu-guest-agent sed strace tar udev util-linux xfsprogs
+""".split()
+
+# Libraries that programs load by name at run time.
+DLOPENED = ["libgcc_s.so.1", "libnss_files.so.2"]
+
+MODULES = """
+virtio_pci virtio_net virtio_console virtio_blk virtio_rng 9p 9pnet_virtio
+nvme nvme_fabrics nvme_tcp nvme_rdma nvmet nvmet_rdma nvmet_tcp
+rdma_rxe rdma_cm ib_uverbs rdma_ucm crc32_generic crc32c_generic crc32c_intel crc32_pclmul crct10dif_generic
+crct10dif_pclmul libcrc32c raid6_pq xor raid456 raid1 md_mod dm_mod dm_multipath dm_round_robin dm_queue_length
+dm_service_time dm_flakey dm_delay null_blk brd loop ext4 xfs btrfs configfs sch_netem
+""".split()
+
+# Left out of the root: nobody reads a manual in a test guest, and md must not grab drives by itself.
+DROPPED = ["usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian",
+           "usr/share/bash-completion", "usr/share/bug", "usr/share/initramfs-tools", "usr/share/zsh",
+           "usr/share/glusterfs", "usr/share/mime", "usr/share/X11", "usr/lib/x86_64-linux-gnu/tc", "etc/cron.d", "etc/cron.daily", "etc/init.d",
+           "usr/lib/systemd/system", "usr/lib/udev/hwdb.d", "usr/share/misc/pci.ids", "usr/lib/locale",
+           "usr/lib/udev/rules.d/64-md-raid-assembly.rules", "usr/lib/udev/rules.d/69-md-clustered-confirm-device.rules",
+           "usr/lib/x86_64-linux-gnu/gconv", "usr/share/i18n"]
+
+
+class ImageError(RuntimeError):
+    pass
+
+
+@dataclass(frozen=True)
+class Image:
+    """What QEMU needs to boot a guest."""
+    release: str        # of the kernel, e.g. 6.1.0-56-amd64
+    kernel: Path
+    initrd: Path
+    key: str            # hash of everything that went in
+
+
+def run(*argv, **kw):
+    """Runs a program and returns its standard output; an error names the command and shows what it said."""
+    p = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
+    if p.returncode:
+        raise ImageError(f"{' '.join(map(str, argv))}: exit {p.returncode}\n{p.stderr.strip()[-2000:]}")
+    return p.stdout
+
+
+def headers_release():
+    """The kernel release whose headers are installed; the guest runs exactly that kernel."""
+    found = sorted((p.parent.parent.name for p in Path("/lib/modules").glob("*-amd64/build/Makefile")),
+                   key=lambda r: [int(n) for n in re.findall(r"\d+", r)])
+    if not found:
+        raise ImageError("no kernel headers in /lib/modules/*/build; remedy: scripts/install-deps.sh")
+    return found[-1]
+
+
+def resolve(packages, with_dependencies):
+    """Asks apt for the archives of packages: a list of (URI, file name, hash)."""
+    empty = CACHE / "no-packages"
+    empty.touch()
+    nothing = CACHE / "no-archives"     # apt does not print what it has downloaded already
+    (nothing / "partial").mkdir(parents=True, exist_ok=True)
+    argv = ["apt-get", "-qq", "-y", "--no-install-recommends", "--print-uris", "-o", f"Dir::Cache::archives={nothing}"]
+    if with_dependencies:
+        argv += ["-o", f"Dir::State::status={empty}", "install"]
+    else:
+        argv += ["download"]
+    out = run(*argv, *packages, cwd=nothing)
+    found = re.findall(r"^'([^']+)' (\S+) \d+ (\S*)", out, re.M)
+    if not found:
+        raise ImageError(f"apt knows no archive for {' '.join(packages)}; remedy: apt-get update")
+    return found
+
+
+def resolve_all(release):
+    """The archives of the root and of the kernel; refreshes apt's lists once when they are missing or old."""
+    try:
+        return resolve(PACKAGES, True), resolve([f"linux-image-{release}"], False)
+    except ImageError:
+        run("apt-get", "-qq", "update")
+        return resolve(PACKAGES, True), resolve([f"linux-image-{release}"], False)
+
+
+def package_name(file_name):
+    return file_name.split("_")[0]
+
+
+def download(archives):
+    """Brings archives into the cache; apt checks their hashes."""
+    debs = CACHE / "debs"
+    debs.mkdir(parents=True, exist_ok=True)
+
+    def path(file_name):  # `apt-get download` and --print-uris spell an epoch alike
+        return debs / file_name
+    missing = [(uri, f) for uri, f, _ in archives if not path(f).exists()]
+    if missing:
+        work = debs / "partial"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        specs = []
+        for _, f in missing:
+            name, version, _ = f.split("_", 2)
+            specs.append(f"{name}={version.replace('%3a', ':')}")
+        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *specs, cwd=work)
+        for f in work.iterdir():
+            f.rename(debs / f.name)
+    gone = [f for _, f, _ in archives if not path(f).exists()]
+    if gone:
+        raise ImageError(f"apt did not deliver {', '.join(gone)}; remedy: apt-get update, then again")
+    return [path(f) for _, f, _ in archives]
+
+
+def unpack(deb, where):
+    """Unpacks an archive, following the links of a merged /usr instead of replacing them."""
+    fsys = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+    tar = subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", where],
+                         stdin=fsys.stdout, stderr=subprocess.PIPE, text=True)
+    fsys.stdout.close()
+    if fsys.wait() or tar.returncode:
+        raise ImageError(f"cannot unpack {deb}: {tar.stderr[-500:]}")
+
+
+def merged_usr(root):
+    root.mkdir(parents=True)
+    for d in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / d).mkdir(parents=True)
+        (root / d).symlink_to(f"usr/{d}")
+
+
+def elf_files(root):
+    for top, _, names in os.walk(root):
+        for n in names:
+            p = Path(top, n)
+            if p.is_symlink() or not p.is_file():
+                continue
+            with open(p, "rb") as f:
+                if f.read(4) == b"\x7fELF":
+                    yield p
+
+
+def needed_libraries(files):
+    """The sonames that ELF files ask for."""
+    files = [str(f) for f in files]
+    if not files:
+        return set()
+    out = run("readelf", "-d", *files)
+    return set(re.findall(r"\(NEEDED\)\s+Shared library: \[(.+?)\]", out))
+
+
+def add_libraries(root, pool):
+    """Copies from pool, where all packages are unpacked, the libraries that root lacks, until none is missing."""
+    have = {p.name for p in root.rglob("*.so*")}
+    offered = {}
+    for p in pool.rglob("*.so*"):
+        offered.setdefault(p.name, p)
+    wanted = needed_libraries(elf_files(root)) | set(DLOPENED)
+    while True:
+        missing = sorted(wanted - have)
+        if not missing:
+            return
+        new = []
+        for name in missing:
+            if name not in offered:
+                raise ImageError(f"no package offers the library {name}")
+            link = offered[name]
+            real = link.resolve()
+            to = root / real.relative_to(pool.resolve())
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(real, to)
+            if link.name != real.name:
+                (to.parent / link.name).symlink_to(real.name)
+            have.add(name)
+            new.append(to)
+        wanted = needed_libraries(new)
+
+
+def add_modules(root, tree, release):
+    """Copies MODULES and what they need from the unpacked kernel package, and makes modules.dep."""
+    run("depmod", "-b", tree, release)
+    src = tree / "lib" / "modules" / release
+    dst = root / "usr" / "lib" / "modules" / release
+    dst.mkdir(parents=True)
+    dep = {}
+    for line in (src / "modules.dep").read_text().splitlines():
+        path, needs = line.split(":")
+        dep[path] = needs.split()
+    by_name = {Path(p).name.split(".")[0].replace("-", "_"): p for p in dep}
+    built_in = {Path(p).name.split(".")[0].replace("-", "_") for p in (src / "modules.builtin").read_text().split()}
+    for m in MODULES:
+        if m in built_in:
+            continue
+        if m not in by_name:
+            raise ImageError(f"kernel {release} has no module {m}")
+        for path in [by_name[m], *dep[by_name[m]]]:
+            to = dst / path
+            if not to.exists():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(src / path, to)
+    for f in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        shutil.copy2(src / f, dst / f)
+    run("depmod", "-b", root / "usr", release)
+
+
+def prune(root):
+    for d in DROPPED:
+        p = root / d
+        if p.is_dir() and not p.is_symlink():
+            shutil.rmtree(p)
+        elif p.exists():
+            p.unlink()
+
+
+def pack(root, out):
+    """Writes root as an initramfs that belongs to user 0, the same bytes for the same files."""
+    tmp = out.with_suffix(".tmp")
+    with open(tmp, "wb") as f:
+        find = subprocess.Popen(["find", ".", "-print0"], cwd=root, stdout=subprocess.PIPE)
+        names = b"\0".join(sorted(find.communicate()[0].split(b"\0")[:-1])) + b"\0"
+        subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0", "--reproducible"],
+                       cwd=root, input=names, stdout=f, check=True)
+    tmp.rename(out)
+
+
+def build_root(out, archives, kernel_deb, release):
+    work = out / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    root, pool, tree = work / "root", work / "pool", work / "kernel"
+    for d in (root, pool):
+        merged_usr(d)
+    tree.mkdir(parents=True)
+    kernel = subprocess.Popen(["dpkg-deb", "-x", kernel_deb, tree])
+    for deb in archives:
+        unpack(deb, pool)
+        if package_name(deb.name) in PACKAGES:
+            unpack(deb, root)
+    prune(root)
+    add_libraries(root, pool)
+    if kernel.wait():
+        raise ImageError(f"cannot unpack {kernel_deb}")
+    add_modules(root, tree, release)
+    for name in ("passwd", "group"):
+        shutil.copy(pool / "usr/share/base-passwd" / f"{name}.master", root / "etc" / name)
+    for d in ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/pav", "etc/nvme"):
+        (root / d).mkdir(parents=True, exist_ok=True)
+    for name in ("sh", "awk"):      # made by maintainer scripts, which nobody runs here
+        link = root / "usr" / "bin" / name
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to({"sh": "dash", "awk": "mawk"}[name])
+    mtab = root / "etc" / "mtab"
+    if not mtab.is_symlink():
+        mtab.symlink_to("/proc/self/mounts")
+    shutil.copy2(HERE / "guest" / "init", root / "init")
+    shutil.copy2(HERE / "guest" / "profile", root / "etc" / "profile")
+    shutil.copy2(tree / "boot" / f"vmlinuz-{release}", out / "vmlinuz")
+    pack(root, out / "initrd")
+    shutil.rmtree(work)
+
+
+def prepare(say=print):
+    """Returns the Image to boot, building it first when anything it is made of has changed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    release = headers_release()
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        archives, kernel = resolve_all(release)
+        h = hashlib.sha256(repr((archives, kernel)).encode())
+        for f in [Path(__file__), *sorted((HERE / "guest").iterdir())]:
+            h.update(f.read_bytes())
+        key = h.hexdigest()[:16]
+        out = CACHE / f"image-{key}"
+        if not (out / "initrd").exists():
+            t = time.monotonic()
+            say(f"vm: preparing guests: kernel {release}, {len(archives)} packages")
+            files = download(archives + kernel)
+            for old in CACHE.glob("image-*"):
+                if time.time() - old.stat().st_mtime > 86400:
+                    shutil.rmtree(old, ignore_errors=True)
+            out.mkdir(exist_ok=True)
+            build_root(out, files[:-1], files[-1], release)
+            size = (out / "initrd").stat().st_size >> 20
+            say(f"vm: guest image ready, {size} MiB, {time.monotonic() - t:.0f} s")
+        return Image(release, out / "vmlinuz", out / "initrd", key)
