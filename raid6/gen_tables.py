@@ -34,6 +34,16 @@ def crc_zero_bytes(crc, n):
     return crc
 
 
+def matrix(c):
+    """"Times c" for GFNI: byte 7 - i of the word is the row that makes bit i."""
+    word = 0
+    for j in range(8):
+        for i in range(8):
+            word |= (c >> i & 1) << (8 * (7 - i) + j)
+        c = c << 1 ^ (GF_POLY if c & 0x80 else 0)
+    return word
+
+
 def rows(values, fmt, per_line):
     for i in range(0, len(values), per_line):
         yield "\t" + ", ".join(fmt % v for v in values[i:i + per_line]) + ","
@@ -56,6 +66,13 @@ def gf_tables():
     yield "static const uint8_t gf_zech[PAV_RAID6_MAX_DATA] = {"
     zech = [0] + [powers.index(1 ^ powers[n]) for n in range(1, MAX_DATA)]
     yield from rows(zech, "%3d", 12)
+    yield "};"
+
+
+    yield ""
+    yield "/* The matrix of \"times 2^i\" for GFNI; that of any c is the sum of those of its bits. */"
+    yield "static const uint64_t gf_matrix[8] = {"
+    yield from rows([matrix(1 << i) for i in range(8)], "0x%016xull", 3)
     yield "};"
 
 

@@ -36,4 +36,11 @@ static const uint8_t gf_zech[PAV_RAID6_MAX_DATA] = {
 	254,   1, 198, 104, 193, 181,
 };
 
+/* The matrix of "times 2^i" for GFNI; that of any c is the sum of those of its bits. */
+static const uint64_t gf_matrix[8] = {
+	0x0102040810204080ull, 0x8001828488102040ull, 0x408041c2c4881020ull,
+	0x2040a061e2c48810ull, 0x102050b071e2c488ull, 0x8810a8d83871e2c4ull,
+	0xc488d46c1c3871e2ull, 0xe2c46a368e1c3871ull,
+};
+
 #endif

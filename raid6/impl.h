@@ -19,13 +19,13 @@
 
 /*
  * Multiplication by a constant c, in the forms the instruction sets want it:
- * the products of c with 0x00..0x0f and with 0x00..0xf0, for byte shuffles, and the
- * 8x8 bit matrix of "times c" for GFNI.
+ * the products of c with 0x00..0x0f and with 0x00..0xf0, for byte shuffles (four times
+ * over, for vectors of up to 64 bytes), and the 8x8 bit matrix of "times c" for GFNI.
  */
 struct pav_raid6_factor {
 	uint8_t c;
-	uint8_t lo[16];
-	uint8_t hi[16];
+	uint8_t lo[64];
+	uint8_t hi[64];
 	uint64_t matrix;
 };
 
@@ -64,19 +64,34 @@ struct pav_raid6_repair {
  * base + off as one address: keeps the compiler from spreading it over as many index
  * registers as there are accesses.
  */
-static __always_inline const char *pav_at(const void *base, size_t off)
+static __always_inline char *pav_at(const void *base, size_t off)
 {
-	const char *at = (const char *)base + off;
+	char *at = (char *)base + off;
 
 	asm("" : "+r"(at));
 	return at;
 }
 
-/* The polynomial without its leading term. */
+/* The polynomial without its leading term; and the matrix of "times g" for GFNI. */
 #define PAV_GF_POLY 0x1d
+#define PAV_GF_MATRIX_G 0x8001828488102040ull
 
 extern const struct pav_raid6_impl pav_raid6_scalar;
 extern const struct pav_raid6_impl pav_raid6_avx2;
+extern const struct pav_raid6_impl pav_raid6_avx512;
+extern const struct pav_raid6_impl pav_raid6_avx2gfni;
+extern const struct pav_raid6_impl pav_raid6_avx512gfni;
+
+/* The functions that template.h and template_fused.h made in this file. */
+#define PAV_RAID6_IMPL(called)              \
+	{                                   \
+		.name = called,             \
+		.usable = usable,           \
+		.encode = encode,           \
+		.encode_fused = encode_fused, \
+		.sum = sum,                 \
+		.repair = repair,           \
+	}
 
 /* pav_crc32c() without the instruction, for tests. */
 uint32_t pav_crc32c_portable(uint32_t seed, const void *buf, size_t len);

@@ -10,6 +10,9 @@ const struct pav_raid6_impl *const pav_raid6_impls[] = {
 	&pav_raid6_scalar,
 #ifdef __x86_64__
 	&pav_raid6_avx2,
+	&pav_raid6_avx512,
+	&pav_raid6_avx2gfni,
+	&pav_raid6_avx512gfni,
 #endif
 	NULL,
 };
@@ -62,22 +65,25 @@ static uint8_t power(int n)
 
 static void factor_init(struct pav_raid6_factor *f, uint8_t c)
 {
-	uint8_t column = c; /* c g^j, column j of the matrix */
+	uint8_t product = c; /* c times 2^bit */
 
 	memset(f, 0, sizeof(*f));
 	f->c = c;
-	for (unsigned int j = 0; j < 8; j++) {
-		uint8_t *table = j < 4 ? f->lo : f->hi;
-		unsigned int bit = 1u << (j & 3);
+	for (unsigned int bit = 0; bit < 8; bit++) {
+		uint8_t *table = bit < 4 ? f->lo : f->hi;
+		unsigned int n = 1u << (bit & 3);
 
-		for (unsigned int i = 0; i < bit; i++)
-			table[bit + i] = table[i] ^ column;
-		/* Byte 7 - i of the matrix is the row that makes bit i. */
-		for (unsigned int i = 0; i < 8; i++)
-			f->matrix |= (uint64_t)(column >> i & 1)
-				     << (8 * (7 - i) + j);
-		column = (uint8_t)(column << 1 ^
-				   (column & 0x80 ? PAV_GF_POLY : 0));
+		for (unsigned int i = 0; i < n; i++)
+			table[n + i] = table[i] ^ product;
+		if (c >> bit & 1)
+			f->matrix ^= gf_matrix[bit];
+		product = (uint8_t)(product << 1 ^
+				    (product & 0x80 ? PAV_GF_POLY : 0));
+	}
+	/* A copy for each 16 bytes of a vector. */
+	for (unsigned int i = 16; i < sizeof(f->lo); i++) {
+		f->lo[i] = f->lo[i - 16];
+		f->hi[i] = f->hi[i - 16];
 	}
 }
 

@@ -82,11 +82,4 @@ static bool usable(void)
 	return true;
 }
 
-const struct pav_raid6_impl pav_raid6_scalar = {
-	.name = "scalar",
-	.usable = usable,
-	.encode = encode,
-	.encode_fused = encode_fused,
-	.sum = sum,
-	.repair = repair,
-};
+const struct pav_raid6_impl pav_raid6_scalar = PAV_RAID6_IMPL("scalar");

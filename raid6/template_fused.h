@@ -8,29 +8,34 @@
  */
 
 /*
- * Reads column @i into d, copies it, carries its checksum on. @plain says that every
- * column has a source and is copied: the usual case, kept free of tests.
+ * Column @i: reads it, copies it, adds it to the sums or begins them, and carries its
+ * checksum on. @plain says that every column has a source and is copied: the usual
+ * case, kept free of tests.
  */
-static __always_inline void take(unsigned int i, size_t off, size_t n,
-				 bool plain, const void *const *src,
-				 void *const *dst, vec *d, uint32_t *crc)
+static __always_inline void take(unsigned int i, bool first, size_t off,
+				 size_t n, bool plain, const void *const *src,
+				 void *const *dst, vec *p, vec *q,
+				 uint32_t *crc)
 {
 	const void *from = src[i];
 	void *to = plain || dst ? dst[i] : NULL;
-	const char *at = NULL;
+	const bool copied = plain || (to && to != from);
+	const char *from_at = plain || from ? pav_at(from, off) : NULL;
+	char *to_at = copied ? pav_at(to, off) : NULL;
 
-	if (plain || from) {
-		at = pav_at(from, off);
-		EACH(n, d[v] = load_once(at + v * sizeof(vec)));
-	} else {
-		EACH(n, d[v] = (vec){ 0 });
-	}
-	if (plain || (to && to != from)) {
-		at = pav_at(to, off);
-		EACH(n, store((char *)at + v * sizeof(vec), d[v]));
-	}
-	if (plain || at)
-		crc[i] = crc_block(crc[i], at, n * sizeof(vec));
+	EACH(n,
+		vec d = { 0 };
+
+		if (plain || from)
+			d = load_once(from_at + v * sizeof(vec));
+		if (copied)
+			store(to_at + v * sizeof(vec), d);
+		p[v] = first ? d : p[v] ^ d;
+		q[v] = first ? q_first(d) : q_next(q[v], d));
+	if (copied)
+		from_at = to_at;
+	if (plain || from_at)
+		crc[i] = crc_block(crc[i], from_at, n * sizeof(vec));
 	else
 		crc[i] = pav_crc32c_zeroes(crc[i], n * sizeof(vec));
 }
@@ -40,18 +45,11 @@ static __always_inline void fused_block(unsigned int k, size_t off, size_t n,
 					void *const *dst, char *p, char *q,
 					uint32_t *crc)
 {
-	vec PAV_UNINITIALIZED d[WIDE], sp[WIDE], sq[WIDE];
+	vec PAV_UNINITIALIZED sp[WIDE], sq[WIDE];
 
-	take(k - 1, off, n, plain, src, dst, d, crc);
-	EACH(n,
-		sp[v] = d[v];
-		sq[v] = q_first(d[v]));
-	for (unsigned int i = k - 1; i-- > 0;) {
-		take(i, off, n, plain, src, dst, d, crc);
-		EACH(n,
-			sp[v] ^= d[v];
-			sq[v] = q_next(sq[v], d[v]));
-	}
+	take(k - 1, true, off, n, plain, src, dst, sp, sq, crc);
+	for (unsigned int i = k - 1; i-- > 0;)
+		take(i, false, off, n, plain, src, dst, sp, sq, crc);
 	EACH(n,
 		store(p + off + v * sizeof(vec), sp[v]);
 		store(q + off + v * sizeof(vec), q_last(sq[v])));
