@@ -15,7 +15,7 @@ template <class T> void put(Attrs &attrs, const char *file, const std::optional<
     if (!value)
         return;
     if constexpr (std::is_same_v<T, bool>)
-        attrs[file] = *value ? "1" : "0";
+        attrs[file] = std::string(1, *value ? '1' : '0');
     else if constexpr (std::is_same_v<T, std::string>)
         attrs[file] = *value;
     else
@@ -186,7 +186,7 @@ std::string pointer_token(std::string_view key)
 
 std::string subsystem_path(const std::string &nqn)
 {
-    return "subsystems/" + nqn;
+    return fmt::format("subsystems/{}", nqn);
 }
 
 std::string namespace_path(const std::string &nqn, std::uint32_t nsid)
@@ -201,7 +201,7 @@ std::string allowed_host_path(const std::string &nqn, const std::string &host)
 
 std::string host_path(const std::string &nqn)
 {
-    return "hosts/" + nqn;
+    return fmt::format("hosts/{}", nqn);
 }
 
 std::string port_path(std::uint16_t id)
