@@ -38,4 +38,8 @@ static inline struct gendisk *pav_disk_alloc(void)
 	return blk_alloc_disk(NUMA_NO_NODE);
 }
 
+/* What block_device_operations.open gets, and the disk in it. From 6.5 on these are the gendisk and a blk_mode_t. */
+#define PAV_DISK_OPEN_ARGS	struct block_device *bdev, fmode_t mode
+#define PAV_DISK_OPENED		(bdev->bd_disk)
+
 #endif

@@ -24,6 +24,7 @@
 #include "host.h"
 #include "compat.h"
 #include "engine.h"
+#include "control/trace.h"
 #include "raid6/raid6.h"
 
 #define PAV_CELL_SECTORS	(PAV_CELL_BYTES >> SECTOR_SHIFT)
@@ -276,7 +277,7 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 		goto close;
 	}
 	err = -ELOOP;
-	if (MAJOR(dev->bdev->bd_dev) == pav_volume_major()) {
+	if (MAJOR(dev->bdev->bd_dev) == pav_disks_major()) {
 		*why = "a volume of pavraid, which cannot serve as a drive";
 		goto close;
 	}
@@ -311,6 +312,11 @@ dev_t pav_dev_number(const struct pav_dev *dev)
 	return dev->bdev->bd_dev;
 }
 
+unsigned int pav_dev_dma_mask(const struct pav_dev *dev)
+{
+	return bdev_dma_alignment(dev->bdev);
+}
+
 u64 pav_dev_blocks(const struct pav_dev *dev)
 {
 	return bdev_nr_bytes(dev->bdev) >> PAV_CELL_SHIFT;
@@ -340,6 +346,7 @@ static void pav_io_end(struct bio *bio)
 
 	io->error = pav_dev_error(io->dev, bio->bi_status);
 	bio_uninit(bio);
+	trace_pav_io_done(io);
 	io->done(io);
 }
 
@@ -364,6 +371,7 @@ static void pav_io_send(struct pav_io *io)
 		bio->bi_iter.bi_size = io->cells << PAV_CELL_SHIFT;
 		break;
 	}
+	trace_pav_io_submit(io);
 	bio->bi_end_io = pav_io_end;
 	bio->bi_iter.bi_sector = io->block * PAV_CELL_SECTORS;
 	if (io->buf && (io->op == PAV_IO_READ || io->op == PAV_IO_WRITE))
@@ -521,6 +529,7 @@ void pav_uio_read(struct pav_req *req, unsigned int idx, unsigned int n, struct 
 	bio->bi_iter.bi_sector = block * PAV_CELL_SECTORS;
 	bio->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED | REQ_RAHEAD);	/* ours to wait for and to finish, whatever the user can do without */
 	bio->bi_end_io = pav_uio_end;
+	trace_pav_uio_read(&slot->uio, pav_dev_number(dev), block);
 	submit_bio_noacct(bio);
 }
 

@@ -18,6 +18,7 @@ struct pav_dev *pav_dev_open(const char *path, const char **why);
 void pav_dev_close(struct pav_dev *dev);
 bool pav_dev_alive(const struct pav_dev *dev);	/* false: it was unplugged. Any context */
 dev_t pav_dev_number(const struct pav_dev *dev);
+unsigned int pav_dev_dma_mask(const struct pav_dev *dev);	/* buffers must be aligned to this plus one */
 
 /*
  * A read from a drive straight into the user's memory: the engine's handle, and a bio over a part of the user's bio. volume/ embeds one in each
@@ -31,6 +32,6 @@ struct pav_uio_slot {
 };
 
 /* The major number of volumes' disks, so that env can refuse one as a drive of a group. */
-int pav_volume_major(void);
+int pav_disks_major(void);
 
 #endif
