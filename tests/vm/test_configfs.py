@@ -118,7 +118,7 @@ def test_build_change_and_clear(tool, target):
     assert tool.cat(f"subsystems/{A}/namespaces/1/device_path") == "/dev/nullb2"
     assert tool.cat(f"subsystems/{A}/namespaces/2/device_path") == "/dev/nullb0"
     assert tool.cat("ports/12/addr_trsvcid") == "4421"
-    assert tool.apply(other).out == "Nothing to do.\n"
+    assert tool.apply(other).out.startswith("Nothing to do.\n")      # and advice: groups that a port lacks
     tool.apply(want)
     back = tool.snapshot()
     assert back == built
