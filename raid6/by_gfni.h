@@ -31,9 +31,8 @@ static __always_inline vec q_next(vec q, vec d)
 	return apply(PAV_GF_MATRIX_G, q) ^ d;
 }
 
-static __always_inline vec q_last(vec q, bool last)
+static __always_inline vec q_last(vec q)
 {
-	(void)last;
 	return q;
 }
 

@@ -17,8 +17,6 @@ const struct pav_raid6_impl *const pav_raid6_impls[] = {
 	NULL,
 };
 
-const char pav_raid6_zeroes[PAV_RAID6_ZEROES] __attribute__((aligned(64)));
-
 const struct pav_raid6_impl *pav_raid6_select(const char *name)
 {
 	const struct pav_raid6_impl *best = NULL;

@@ -6,7 +6,7 @@ packages=(
   build-essential cmake pkgconf bc bison flex libelf-dev libssl-dev kmod cpio xz-utils zstd
   linux-headers-amd64
   libgtest-dev libgmock-dev libisal-dev
-  libcli11-dev nlohmann-json3-dev libfmt-dev libconfig++-dev libmnl-dev libkmod-dev
+  libcli11-dev nlohmann-json3-dev libfmt-dev libconfig++-dev libmnl-dev libkmod-dev libblkid-dev
   qemu-system-x86 busybox-static python3 python3-pytest
 )
 missing=()

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The engine's control interface, as C++ values. NetlinkEngine (netlink.hpp) is the kernel; MemoryEngine
+// (memory_engine.hpp) keeps the same promises in memory, for dry runs and tests.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pav/model.hpp"
+
+namespace pav {
+
+struct DriveSpec {
+    std::string path;
+    bool spare = false;
+};
+
+struct GroupSpec {
+    std::string name;
+    std::vector<DriveSpec> drives;
+    std::optional<unsigned> data_drives;  // nothing: all drives that are no spares, minus two
+};
+
+struct VolumeSpec {
+    std::string group, name;
+    std::uint64_t size_bytes = 0;
+    std::string serial;
+    Uuid uuid{}, nguid{};
+};
+
+// What a superblock on a drive says. A drive without one has no group and the reason why in `problem`.
+struct DriveLabel {
+    std::string path;
+    std::string group;
+    Uuid group_uuid{};
+    unsigned data_drives = 0;  // 0 where the engine does not say
+    Drive drive;
+    std::string problem;
+
+    bool has_group() const { return !group.empty(); }
+};
+
+// Every call is one request; it returns when the change is durable. Errors carry the engine's own text.
+class Engine {
+  public:
+    virtual ~Engine() = default;
+
+    virtual Result<DriveLabel> probe_drive(const std::string &path) = 0;
+
+    virtual Result<void> create_group(const GroupSpec &spec) = 0;
+    virtual Result<std::string> import_group(const std::vector<std::string> &drives,
+                                             const std::optional<std::string> &name) = 0;  // gives the group's name
+    virtual Result<void> export_group(const std::string &group) = 0;
+    virtual Result<void> destroy_group(const std::string &group) = 0;
+    virtual Result<void> checkpoint_group(const std::string &group) = 0;
+    virtual Result<std::vector<Group>> groups() = 0;
+
+    virtual Result<std::vector<Drive>> drives(const std::string &group) = 0;
+    virtual Result<void> fail_drive(const std::string &group, unsigned slot) = 0;
+
+    virtual Result<void> create_volume(const VolumeSpec &spec) = 0;
+    virtual Result<void> delete_volume(const std::string &group, const std::string &name) = 0;
+    virtual Result<void> grow_volume(const std::string &group, const std::string &name, std::uint64_t size_bytes) = 0;
+    virtual Result<void> rename_volume(const std::string &group, const std::string &name, const std::string &to) = 0;
+    virtual Result<void> set_props(const std::string &group, const std::string &name,
+                                   const std::map<std::string, std::optional<std::string>> &changes) = 0;
+    virtual Result<std::vector<Volume>> volumes() = 0;
+};
+
+}  // namespace pav

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Groups and drives: create, find, import, export, delete; and restore, which is import plus serving.
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "pav/array.hpp"
+
+namespace pav {
+
+namespace {
+
+std::string list_text(const std::vector<std::string> &items) { return fmt::format("{}", fmt::join(items, ", ")); }
+
+}  // namespace
+
+// Identities of the drives that open groups have.
+std::set<std::string> Array::drives_in_use() {
+    std::set<std::string> used;
+    const auto groups = engine_->groups();
+    if (!groups) return used;
+    for (const auto &group : *groups)
+        if (const auto drives = engine_->drives(group.name))
+            for (const auto &drive : *drives)
+                if (!drive.path.empty() && drive.state != DriveState::failed) used.insert(machine_.drives.identity(drive.path));
+    return used;
+}
+
+Result<Outcome> Array::create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
+                                    const std::vector<std::string> &spares, std::optional<unsigned> data_drives) {
+    const char *tried = "create the group";
+    if (auto good = check_name("group", name); !good) return good.error();
+    if (zone == 0) {
+        if (config_.zones.size() != 1)
+            return Error{tried, name, 0, "it is not said in which zone", fmt::format("add: zone {}", config_.zones.begin()->first)};
+        zone = config_.zones.begin()->first;
+    }
+    if (!config_.zones.contains(zone))
+        return Error{tried, name, 0, fmt::format("zone {} is not in {}", zone, config_.file), "see pavcfg show controllers for the zones"};
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+
+    GroupSpec spec{name, {}, data_drives};
+    for (const auto &path : drives) spec.drives.push_back({path, false});
+    for (const auto &path : spares) spec.drives.push_back({path, true});
+
+    // Look at all drives before refusing: an administrator wants the whole list at once.
+    std::vector<std::string> refused, to_wipe;
+    std::map<std::string, std::string> seen;
+    for (const auto &drive : spec.drives) {
+        const auto [it, fresh] = seen.emplace(machine_.drives.identity(drive.path), drive.path);
+        if (!fresh) {
+            refused.push_back(it->second == drive.path ? fmt::format("{} is named twice", drive.path)
+                                                       : fmt::format("{} and {} are the same drive", it->second, drive.path));
+            continue;
+        }
+        if (const auto label = engine_->probe_drive(drive.path); label && label->has_group()) {
+            refused.push_back(fmt::format("{} belongs to group {}", drive.path, label->group));
+            to_wipe.push_back(drive.path);
+            continue;
+        }
+        const auto found = machine_.drives.contents(drive.path);
+        if (!found) {
+            refused.push_back(found.error().to_text());
+        } else if (!found->empty()) {
+            refused.push_back(fmt::format("{} holds {}", drive.path, list_text(*found)));
+            to_wipe.push_back(drive.path);
+        }
+    }
+    if (!refused.empty())
+        return Error{tried, name, 0, fmt::format("{}", fmt::join(refused, "; ")),
+                     to_wipe.empty() ? "name other drives"
+                                     : fmt::format("if nothing on them is needed any more: wipefs -a {}", fmt::join(to_wipe, " "))};
+
+    if (auto created = engine_->create_group(spec); !created) return created.error();
+    Outcome out;
+    const auto group = find_group(name);
+    if (!group) return group.error();
+    state_.group_zones[to_string(group->uuid)] = zone;
+    state_.exported_groups.erase(to_string(group->uuid));
+    if (auto saved = save(); !saved) return saved.error();
+    out.done.push_back(fmt::format("group {} created in zone {}: {}+2 on {} drives{}, capacity {}", name, zone, group->data_drives,
+                                   drives.size(), spares.empty() ? "" : fmt::format(" and {} spare", spares.size()),
+                                   size_text(group->capacity_bytes)));
+    return out;
+}
+
+// Opens what is found on `drives` (or on all there are). With `patient`, waits for groups of which some drives lack. Gives the
+// groups that could not be opened.
+std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives,
+                                         bool patient) {
+    struct Found {
+        std::string name;
+        std::vector<std::string> paths;
+        unsigned members = 0;  // 0: not known
+    };
+    std::map<std::string, Found> found;  // by group UUID
+    std::vector<std::string> without;
+    const bool named_drives = !drives.empty();
+    const auto used = drives_in_use();
+    const auto scan = [&] {
+        if (!named_drives)
+            if (const auto candidates = machine_.drives.candidates(config_.drive_patterns)) drives = *candidates;
+        found.clear();
+        without.clear();
+        for (const auto &path : drives) {
+            if (used.contains(machine_.drives.identity(path))) {
+                if (named_drives) without.push_back(fmt::format("{}: an open group has it already", path));
+                continue;
+            }
+            const auto label = engine_->probe_drive(path);
+            if (!label || !label->has_group()) {
+                if (named_drives) without.push_back(label ? fmt::format("{}: {}", path, label->problem) : label.error().to_text());
+                continue;
+            }
+            if (!name.empty() && label->group != name) {
+                if (named_drives) without.push_back(fmt::format("{}: it belongs to group {}", path, label->group));
+                continue;
+            }
+            auto &group = found[to_string(label->group_uuid)];
+            group.name = label->group;
+            group.paths.push_back(path);
+            if (label->data_drives) group.members = label->data_drives + 2;
+        }
+    };
+    const auto missing = [&] {
+        scan();
+        std::vector<std::string> lacking;
+        for (const auto &[uuid, group] : found)
+            if (group.paths.size() < group.members && !(patient && state_.exported_groups.contains(uuid)))
+                lacking.push_back(fmt::format("drives of group {}: {} of {} are here", group.name, group.paths.size(), group.members));
+        return lacking;
+    };
+    if (patient)
+        wait_for(missing);
+    else
+        scan();
+
+    std::vector<LeftOut> failed;
+    for (const auto &problem : without) failed.push_back({"", "", problem});
+    for (const auto &[uuid, group] : found) {
+        if (patient && state_.exported_groups.contains(uuid)) {
+            out.warnings.push_back(fmt::format("group {} was exported and stays closed (pavcfg import group name {})", group.name, group.name));
+            continue;
+        }
+        options_.progress(fmt::format("importing group {} from {} drives", group.name, group.paths.size()));
+        const auto imported = engine_->import_group(group.paths, group.name);
+        if (!imported) {
+            failed.push_back({"", "", imported.error().to_text()});
+            continue;
+        }
+        out.done.push_back(fmt::format("group {} imported from {} drives", *imported, group.paths.size()));
+        if (group.paths.size() < group.members)
+            out.warnings.push_back(fmt::format("group {} has only {} of its {} drives", *imported, group.paths.size(), group.members));
+        state_.exported_groups.erase(uuid);
+        if (zone) state_.group_zones[uuid] = zone;
+    }
+    return failed;
+}
+
+Result<Outcome> Array::import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives) {
+    if (zone && !config_.zones.contains(zone))
+        return Error{"import the group", name, 0, fmt::format("zone {} is not in {}", zone, config_.file), "name a zone of the file"};
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    Outcome out;
+    const auto failed = import_found(out, name, zone, drives, false);
+    if (out.done.empty()) {
+        if (!failed.empty()) {
+            std::vector<std::string> reasons;
+            for (const auto &one : failed) reasons.push_back(one.reason);
+            return Error{"import the group", name, 0, fmt::format("{}", fmt::join(reasons, "; ")), "see pavcfg show groups for those that are open"};
+        }
+        if (!name.empty() && find_group(name)) return out;  // it is open already
+        return Error{"import", name.empty() ? "groups" : "group " + name, ENOENT, "no drive that is not in use belongs to one",
+                     fmt::format("looked at {}; name the drives, or see lsblk", fmt::join(config_.drive_patterns, " "))};
+    }
+    if (auto saved = save(); !saved) return saved.error();
+    if (auto settled = settle(out); !settled) return settled.error();
+    out.left_out.insert(out.left_out.end(), failed.begin(), failed.end());
+    return out;
+}
+
+Result<Outcome> Array::export_group(const std::string &name) {
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    const auto group = find_group(name);
+    if (!group) return group.error();
+    Outcome out;
+    if (auto settled = settle(out, {name}); !settled) return settled.error();
+    out.left_out.clear();
+    if (auto exported = engine_->export_group(name); !exported) {
+        Outcome back;
+        if (auto settled = settle(back); !settled)
+            out.warnings.push_back("its volumes could not be served again: " + settled.error().to_text());
+        return exported.error();
+    }
+    state_.exported_groups.insert(to_string(group->uuid));
+    if (auto saved = save(); !saved) return saved.error();
+    out.done.push_back(fmt::format("group {} exported: its drives are free to go to another host", name));
+    return out;
+}
+
+Result<Outcome> Array::delete_group(const std::string &name) {
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    const auto group = find_group(name);
+    if (!group) return group.error();
+    const auto volumes = engine_->volumes();
+    if (!volumes) return volumes.error();
+    std::vector<std::string> names;
+    for (const auto &volume : *volumes)
+        if (volume.group == name) names.push_back(volume.name);
+    if (!names.empty())
+        return Error{"delete the group", name, 0, fmt::format("it has volumes: {}", fmt::join(names, ", ")),
+                     "delete them first: pavcfg delete volume name …"};
+    if (auto destroyed = engine_->destroy_group(name); !destroyed) return destroyed.error();
+    state_.group_zones.erase(to_string(group->uuid));
+    state_.exported_groups.erase(to_string(group->uuid));
+    if (auto saved = save(); !saved) return saved.error();
+    Outcome out;
+    out.done.push_back(fmt::format("group {} deleted", name));
+    return out;
+}
+
+Result<Outcome> Array::checkpoint_group(const std::string &name) {
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    if (const auto group = find_group(name); !group) return group.error();
+    if (auto done = engine_->checkpoint_group(name); !done) return done.error();
+    Outcome out;
+    out.done.push_back(fmt::format("checkpoint of group {} written", name));
+    return out;
+}
+
+Result<Outcome> Array::fail_drive(const std::string &group, unsigned slot) {
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    if (const auto found = find_group(group); !found) return found.error();
+    if (auto done = engine_->fail_drive(group, slot); !done) return done.error();
+    Outcome out;
+    out.done.push_back(fmt::format("drive {} of group {} taken out of use", slot, group));
+    return out;
+}
+
+Result<Outcome> Array::restore() {
+    if (!options_.wait_seconds) options_.wait_seconds = config_.wait_seconds;
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    Outcome out;
+    const auto failed = import_found(out, "", 0, {}, true);
+    if (!out.done.empty())
+        if (auto saved = save(); !saved) return saved.error();
+
+    auto volumes = engine_->volumes();
+    if (!volumes) return volumes.error();
+    std::set<std::string> needed;
+    for (const auto &volume : *volumes)
+        for (const auto &name : export_of(volume.props).ports)
+            if (config_.port(name)) needed.insert(name);
+    if (!options_.dry_run)
+        for (const auto &name : needed) {
+            const bool roce = config_.protocol_of(*config_.port(name)) == Protocol::roce;
+            if (auto loaded = machine_.modules.load(roce ? "nvmet-rdma" : "nvmet-tcp"); !loaded)
+                out.warnings.push_back(loaded.error().to_text());
+        }
+    wait_for([&] {
+        std::vector<std::string> missing;
+        for (const auto &name : needed)
+            if (const auto why = not_ready(*config_.port(name))) missing.push_back(fmt::format("port {}: {}", name, *why));
+        return missing;
+    });
+    if (auto settled = settle(out); !settled) return settled.error();
+    out.left_out.insert(out.left_out.end(), failed.begin(), failed.end());
+    if (!out.plan.empty()) out.done.push_back(fmt::format("nvmet brought after the record in {} steps", out.plan.steps.size()));
+    return out;
+}
+
+}  // namespace pav

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "pavcfg/commands.hpp"
+
+#include "pav_netlink.h"
+
+namespace pav::cli {
+
+namespace {
+
+constexpr bool required = true;
+
+Param group_param(std::string_view key, bool needed, bool bare = false) {
+    return {key, ArgType::group, "G", "the media group", needed, bare};
+}
+Param volume_param(std::string_view key = "name", bool needed = true) {
+    return {key, ArgType::volume, "V", "the volume", needed};
+}
+Param in_group() { return {"grpname", ArgType::group, "G", "its group; needed only where two groups have a volume of this name"}; }
+Param port_param(bool needed) { return {"port-name", ArgType::port, "P", "the port, for example 100g-1/3 (see: show ports)", needed}; }
+Param zone_param(std::string_view help) { return {"zone", ArgType::number, "Z", help, false, false, 1, max_zones}; }
+Param controller_param(bool needed) { return {"id", ArgType::number, "N", "the controller", needed, false, 1, max_controllers}; }
+Param size_param(std::string_view help) { return {"size", ArgType::size, "N GB", help, required}; }
+
+std::vector<Param> path_params() {
+    return {volume_param("volume", false), in_group(), port_param(false),
+            {"controller", ArgType::number, "N", "every volume of this controller's ports", false, false, 1, max_controllers}};
+}
+
+}  // namespace
+
+const std::vector<Command> &commands() {
+    static const std::vector<Command> table{
+        {Id::create_group, "create group",
+         {{"name", ArgType::name, "G", "the new group", required},
+          zone_param("the zone that owns it; needed if there is more than one"),
+          {"drives", ArgType::drives, "DRIVE…", "4 to 32 drives: two of them for redundancy", required},
+          {"spares", ArgType::drives, "DRIVE…", "hot spares"},
+          {"data", ArgType::number, "K", "data drives of a stripe; without it, all drives but two", false, false, 2, 30}},
+         "make a RAID-6 media group of empty drives",
+         "Any two drives can fail without an interruption. A drive that holds anything (file system, partition table, md, LVM, "
+         "ZFS, another group) or is in use is refused by name, and nothing is changed.",
+         "create group name MG1 zone 1 drives /dev/nvme{0..17}n1 spares /dev/nvme18n1", "", ""},
+        {Id::create_volume, "create volume",
+         {{"name", ArgType::name, "V", "the new volume", required},
+          size_param("its size; GB is 1024^3 bytes, MB and TB alike. Thin: takes space as it is written"),
+          group_param("grpname", required),
+          {"nqn", ArgType::choice, "FORM", "serial: the Device Serial is the NQN; uuid: nqn.2014-08.org.nvmexpress:uuid:…", false,
+           false, 0, 0, {"serial", "uuid"}}},
+         "make a volume", "The volume gets a Device Serial, a UUID and an NGUID, which it keeps on whatever host its drives go to.",
+         "create volume name db1 size 100 GB grpname MG1", "", ""},
+        {Id::assign_volume, "assign volume",
+         {volume_param(), in_group(), port_param(required),
+          {"preferred", ArgType::flag, "", "this port is the preferred one of the two"}},
+         "serve a volume on a port; a second time for the standby port",
+         "An HA pair is exactly two ports, of different controllers in the same zone. Hosts use the active port (at first the "
+         "preferred one) and go over to the standby port by themselves when it is lost. Prints the block device and the Device "
+         "Serial, by which hosts connect. Can be repeated without harm.",
+         "assign volume name db1 port-name 100g-1/1 preferred", "", ""},
+        {Id::unassign_volume, "unassign volume", {volume_param(), in_group(), port_param(false)},
+         "no longer serve a volume, on one port or on all",
+         "Without port-name: on all. Hosts lose the disk when its last port is taken away.",
+         "unassign volume name db1 port-name 100g-1/2", "Hosts that use the volume lose this path.", ""},
+        {Id::allow_host, "allow",
+         {{"host", ArgType::host, "NQN", "the host's NQN (/etc/nvme/hostnqn there), or any", required}, volume_param("volume"), in_group()},
+         "let a host connect to a volume",
+         "A new volume is served to no host. \"any\" lets every host connect that reaches the port.",
+         "allow host nqn.2014-08.org.nvmexpress:uuid:0f01… to volume db1", "", "to"},
+        {Id::disallow_host, "disallow",
+         {{"host", ArgType::host, "NQN", "the host's NQN, or any", required}, volume_param("volume"), in_group()},
+         "take a host's permission away", "A host that is connected stays connected until it disconnects.",
+         "disallow host any to volume db1", "", "to from"},
+        {Id::failover, "failover", path_params(), "make the standby path active",
+         "Of one volume; or of every volume that is active on a port or on a controller's ports. Nothing is interrupted: hosts are "
+         "told that the other path is the better one now. It stays so, over restarts too, until failback.",
+         "failover volume db1", "", ""},
+        {Id::failback, "failback", path_params(), "make the preferred path active again",
+         "Of one volume, of those that prefer a port or a controller's ports, or of all. Going back is always manual.",
+         "failback controller 1", "", ""},
+        {Id::configure_controller, "configure controller",
+         {controller_param(required),
+          {"protocol", ArgType::choice, "PROTOCOL", "what its ports speak: NVMe over RoCE, or over TCP", required, false, 0, 0, {"roce", "tcp"}}},
+         "choose a controller's protocol",
+         "A controller that serves volumes refuses and lists them. The choice is kept in /var/lib/pav/state.json and goes before "
+         "the configuration file, which no command ever writes.",
+         "configure controller id 11 protocol roce", "", ""},
+        {Id::grow_volume, "grow volume", {volume_param(), in_group(), size_param("the new size")}, "make a volume larger, online",
+         "Connected hosts are told the new size.", "grow volume name db1 size 200 GB", "", ""},
+        {Id::rename_volume, "rename volume",
+         {volume_param(), in_group(), {"new-name", ArgType::name, "W", "the new name", required}}, "give a volume another name",
+         "Hosts notice nothing: they know it by its Device Serial.", "rename volume name db1 new-name db-old", "", ""},
+        {Id::delete_volume, "delete volume", {volume_param(), in_group()}, "delete a volume and its data",
+         "It is first taken from the ports that serve it.", "delete volume name db1 --yes", "All data of the volume is lost.", ""},
+        {Id::delete_group, "delete group", {{group_param("name", required)}}, "delete an empty group and release its drives",
+         "Refused while it has volumes.", "delete group name MG1 --yes", "The group's drives are released and their superblocks wiped.", ""},
+        {Id::import_group, "import group",
+         {{"name", ArgType::group, "G", "only this group; without it, all that are found", false, true},
+          zone_param("the zone that shall own it here"),
+          {"drives", ArgType::drives, "DRIVE…", "look at these only; without them, at every drive (options.drives of the file)"}},
+         "open groups that are on this machine's drives",
+         "Volumes are served again as they were before, on the ports of the same names.", "import group name MG1", "", ""},
+        {Id::export_group, "export group", {group_param("name", required, true)}, "close a group, so that its drives can go to another host",
+         "Its volumes are no longer served. restore leaves it closed; import group opens it again.", "export group name MG1 --yes",
+         "Hosts that use the group's volumes lose them.", ""},
+        {Id::checkpoint_group, "checkpoint group", {group_param("name", required, true)}, "write a group's checkpoint now",
+         "What follows a checkpoint is replayed when the group is opened; so this shortens the next import.", "checkpoint group name MG1", "", ""},
+        {Id::fail_drive, "fail drive",
+         {group_param("grpname", required), {"slot", ArgType::number, "N", "the drive's slot (see: show drives)", required, false, 0, PAV_MAX_DRIVES - 1}},
+         "take a drive out of use", "Refused where it would lose data.", "fail drive grpname MG1 slot 3 --yes",
+         "The drive's data has to be rebuilt afterwards.", ""},
+        {Id::restore, "restore", {}, "bring everything back, as after a boot",
+         "Loads the modules, opens every group that is found, waits for drives, interfaces and addresses that are not there yet "
+         "(--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
+         "is right already is not touched. Ends with 3 when something had to be left out.",
+         "restore --wait 60", "", ""},
+        {Id::show_groups, "show groups", {group_param("name", false, true)}, "media groups: state, capacity, use", "", "show groups", "", ""},
+        {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state", "", "show drives grpname MG1", "", ""},
+        {Id::show_volumes, "show volumes", {group_param("grpname", false)}, "volumes: size, status, serial, ports", "", "show volumes", "", ""},
+        {Id::show_volume, "show volume", {volume_param(), in_group()}, "everything about one volume", "", "show volume name db1", "", ""},
+        {Id::show_controllers, "show controllers", {}, "controllers: zone, protocol, ports, volumes", "", "show controllers", "", ""},
+        {Id::show_ports, "show ports", {}, "ports: address, speed, state, preferred and active volumes", "", "show ports", "", ""},
+        {Id::show_hosts, "show hosts", {}, "which hosts may connect to which volumes", "", "show hosts", "", ""},
+        {Id::show_status, "show status", {}, "is all well? What is not, and what to do about it",
+         "Ends with 3 when something recorded cannot be served, or nvmet differs from what is recorded.", "show status", "", ""},
+        {Id::show_events, "show events", {{"seconds", ArgType::number, "N", "stop after so long; without it, run until interrupted", false, false, 1, 86400}},
+         "what happens, as it happens: drives failing, space running out", "", "show events", "", ""},
+        {Id::show_mapped_network, "show volume-mapped-network",
+         {{"name", ArgType::choice, "KIND", "the protocol", required, false, 0, 0, {"nvmeroce", "nvmetcp"}}},
+         "which volume is served at which MAC and IP address, slot and controller", "", "show volume-mapped-network name nvmeroce", "", ""},
+        {Id::help, "help", {}, "this list; help COMMAND explains one", "", "help create volume", "", ""},
+    };
+    return table;
+}
+
+}  // namespace pav::cli
