@@ -243,6 +243,8 @@ std::vector<std::string> words_of_line(const std::string &line) {
     return words;
 }
 
+int run_line(const std::vector<std::string> &arguments, Options options, Session &session);
+
 // The guide's shell: namespaces `config` and `show`, commands of the other one still understood. From a file or pipe it stops
 // at the first failure.
 int run_shell(const Options &options, Session &session) {
@@ -270,17 +272,14 @@ int run_shell(const Options &options, Session &session) {
                 longer.insert(longer.end(), words.begin(), words.end());
                 if (parse(longer)) words = longer;
             }
-            code = run(words, session);
+            code = run_line(words, options, session);
         }
         if (code != exit_ok && !session.interactive) return code;
     }
     return session.interactive ? exit_ok : code;
 }
 
-}  // namespace
-
-int run(const std::vector<std::string> &arguments, Session &session) {
-    Options options;
+int run_line(const std::vector<std::string> &arguments, Options options, Session &session) {
     std::vector<std::string> words;
     bool help = false, version = false;
     CLI::App app;
@@ -313,5 +312,9 @@ int run(const std::vector<std::string> &arguments, Session &session) {
     if (words.empty()) return run_shell(options, session);
     return run_words(words, options, session);
 }
+
+}  // namespace
+
+int run(const std::vector<std::string> &arguments, Session &session) { return run_line(arguments, {}, session); }
 
 }  // namespace pav::cli
