@@ -49,3 +49,13 @@ bench-vm: $(BUILD)/.deps ## raw drive, md RAID-6 and our volume, counted in inst
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
+
+SEEDS ?= 2000
+.PHONY: sim
+sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=N, on all cores
+	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS) pav_sim
+	$(BUILD)/cmake/tests/sim/pav_sim --seeds $(SEEDS)
+
+.PHONY: mutants
+mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
+	/usr/bin/python3 tests/sim/mutants.py

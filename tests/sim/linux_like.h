@@ -70,12 +70,19 @@ struct completion {
 	struct list_head waiters;
 };
 
-/* ---- what the host (fiber.cc) does for them ---- */
+/* A rare branch; the linker gathers all of them in a section. */
+struct sim_mark {
+	const char *name;
+	u64 count;
+};
+
+/* ---- what the host (env_sim.cc) does for them ---- */
 #ifdef __cplusplus
 extern "C" {
 #endif
 extern int sim_countdown;				/* to the next preemption */
 void sim_preempt(void);
+void sim_relax(void);
 void sim_spin_init(spinlock_t *lock);
 void sim_spin_lock(spinlock_t *lock);
 void sim_spin_unlock(spinlock_t *lock);
@@ -93,7 +100,6 @@ void complete_all(struct completion *c);
 void wait_for_completion(struct completion *c);
 void cond_resched(void);
 void sim_warn(const char *cond, const char *file, int line);
-void sim_reached(const char *name, unsigned int *id);
 #ifdef __cplusplus
 }
 #endif
@@ -186,7 +192,7 @@ static inline bool IS_ERR(const void *ptr)
 #define WARN_ON(cond)		WARN_ON_ONCE(cond)
 
 /* Marks a branch that is rarely taken. The simulator counts how often each was, over all seeds, and lists those that never were. */
-#define pav_reached(name)	do { static unsigned int id_; sim_reached(name, &id_); } while (0)
+#define pav_reached(branch)	do { static struct sim_mark m_ __attribute__((section("pav_marks"), used)) = { branch, 0 }; m_.count++; } while (0)
 
 /* ---- bits ---- */
 #define BITS_PER_LONG		64
@@ -393,7 +399,7 @@ static inline void sim_point(void)
 #define smp_mb__before_atomic()	barrier()
 #define smp_mb__after_atomic()	barrier()
 /* Spinning for another CPU can only end if that one gets to run. */
-#define cpu_relax()		sim_preempt()
+#define cpu_relax()		sim_relax()
 #define xchg(p, v)		({ sim_point(); typeof(*(p)) o_ = *(p); *(p) = (v); o_; })
 #define cmpxchg(p, o, n)	({ sim_point(); typeof(*(p)) w_ = *(p); if (w_ == (o)) *(p) = (n); w_; })
 

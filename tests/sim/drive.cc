@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "drive.h"
+
+#include "machine.h"
+
+#include <algorithm>
+
+namespace pav::sim {
+
+void Drive::submit(Command command)
+{
+	Machine &m = *Machine::current();
+	const bool data = command.op == PAV_IO_READ || command.op == PAV_IO_WRITE;
+
+	if (command.op != PAV_IO_FLUSH && (command.cells == 0 || command.block >= blocks() || command.cells > blocks() - command.block))
+		fail("%s: command %d for %u blocks at %lu is beyond its %lu blocks", name_.c_str(), command.op, command.cells, command.block, blocks());
+	if (command.op == PAV_IO_READ ? !command.into : data && !command.from)
+		fail("%s: command %d without memory", name_.c_str(), command.op);
+	if (on_submit)
+		on_submit(command);
+
+	switch (command.op) {
+	case PAV_IO_READ:
+		stats_.reads++;
+		stats_.read_cells += command.cells;
+		std::memset(command.into, 0xa5, command.cells * cell_bytes);	// whoever looks too early shall see nonsense
+		break;
+	case PAV_IO_WRITE:
+		stats_.writes++;
+		stats_.write_cells += command.cells;
+		for (unsigned int i = 0; i < command.cells; i++) {
+			auto cell = std::make_shared<Cell>();
+
+			std::memcpy(cell->data(), static_cast<const uint8_t *>(command.from) + i * cell_bytes, cell_bytes);
+			command.data.push_back(std::move(cell));
+		}
+		for (const auto &[id, other] : commands_) {
+			if (other.op != PAV_IO_WRITE || other.block >= command.block + command.cells || command.block >= other.block + other.cells)
+				continue;
+			const uint64_t at = std::max(other.block, command.block);
+
+			if (*other.data[at - other.block] != *command.data[at - command.block])
+				fail("%s: two writes of different data to block %lu in flight: either may win", name_.c_str(), at);
+		}
+		break;
+	case PAV_IO_FLUSH:
+		stats_.flushes++;
+		break;
+	case PAV_IO_DISCARD:
+		stats_.discards++;
+		break;
+	}
+	command.order = order_;
+	if (gone_)
+		command.error = -ENODEV;
+
+	const uint64_t id = next_command_++;
+	const pav_io_op op = command.op;
+
+	m.trace().add(m.now_ns(), op == PAV_IO_READ ? "read" : op == PAV_IO_WRITE ? (command.fua ? "write fua" : "write") : op == PAV_IO_FLUSH ? "flush" : "discard",
+		      number_, command.block, command.cells, id);
+	commands_.emplace(id, std::move(command));
+	if (m.rng().percent(latency.inline_percent)) {
+		stats_.inline_completions++;
+		if (m.fiber())
+			m.fiber()->nosleep++;
+		complete(id);
+		if (m.fiber())
+			m.fiber()->nosleep--;
+		return;
+	}
+	m.after(1 + m.rng().skewed(op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write), [this, id] { complete(id); });
+}
+
+void Drive::complete(uint64_t id)
+{
+	Machine &m = *Machine::current();
+	const auto it = commands_.find(id);
+
+	if (it == commands_.end())
+		fail("%s: command %lu completes, and is not in flight", name_.c_str(), id);
+	Command command = std::move(it->second);
+	commands_.erase(it);
+
+	switch (command.op) {
+	case PAV_IO_READ:
+		if (!command.error && m.rng().one_in(rates.read_error))
+			command.error = -EIO;
+		for (unsigned int i = 0; i < command.cells && !command.error; i++)
+			if (unreadable_.count(command.block + i))
+				command.error = -EIO;
+		if (command.error) {
+			stats_.read_errors++;
+			break;
+		}
+		for (unsigned int i = 0; i < command.cells; i++) {
+			const CellRef cell = peek(command.block + i);
+			uint8_t *into = static_cast<uint8_t *>(command.into) + i * cell_bytes;
+
+			if (cell)
+				std::memcpy(into, cell->data(), cell_bytes);
+			else
+				std::memset(into, 0, cell_bytes);
+		}
+		break;
+	case PAV_IO_WRITE:
+		write_completes(command);
+		break;
+	case PAV_IO_FLUSH:
+		if (command.error)
+			break;
+		for (auto c = cache_.begin(); c != cache_.end();) {
+			std::vector<Cached> &versions = c->second;
+
+			while (!versions.empty() && versions.front().order < command.order) {
+				media_[c->first] = versions.front().data;
+				versions.erase(versions.begin());
+			}
+			c = versions.empty() ? cache_.erase(c) : std::next(c);
+		}
+		break;
+	case PAV_IO_DISCARD:
+		// The drive may keep what was discarded, or forget it.
+		for (unsigned int i = 0; i < command.cells && !command.error; i++)
+			if (m.rng().percent(50))
+				apply(command.block + i, nullptr, false);
+		break;
+	}
+	m.trace().add(m.now_ns(), command.error ? "io error" : "io done", number_, id, static_cast<uint64_t>(-command.error));
+	command.done(command.error);
+}
+
+void Drive::write_completes(Command &command)
+{
+	Machine &m = *Machine::current();
+	Rng &rng = m.rng();
+
+	for (unsigned int i = 0; i < command.cells; i++)
+		if (std::memcmp(command.data[i]->data(), static_cast<const uint8_t *>(command.from) + i * cell_bytes, cell_bytes) != 0)
+			fail("%s: block %lu was changed in memory while it was being written", name_.c_str(), command.block + i);
+	if (!command.error && rng.one_in(rates.write_error)) {
+		command.error = -EIO;
+		stats_.write_errors++;
+	}
+	if (command.error) {
+		if (command.error != -ENODEV)
+			for (unsigned int i = 0; i < command.cells; i++)
+				if (rng.percent(50))
+					apply(command.block + i, command.data[i], false);
+		return;
+	}
+	if (rng.one_in(rates.lost_write)) {
+		stats_.lost_writes++;
+		return;
+	}
+	uint64_t block = command.block;
+
+	if (rng.one_in(rates.misdirected_write)) {
+		block = rng.below(blocks() - command.cells + 1);
+		stats_.misdirected_writes++;
+	}
+	for (unsigned int i = 0; i < command.cells; i++)
+		apply(block + i, command.data[i], command.fua || !volatile_);
+}
+
+void Drive::apply(uint64_t block, const CellRef &data, bool durable)
+{
+	unreadable_.erase(block);
+	if (durable) {
+		media_[block] = data;
+		cache_.erase(block);	// what is older can come back no more
+	} else {
+		cache_[block].push_back({order_++, data});
+	}
+}
+
+CellRef Drive::peek(uint64_t block) const
+{
+	const auto it = cache_.find(block);
+
+	return it == cache_.end() ? media_[block] : it->second.back().data;
+}
+
+// Decides what is left of @block of what the cache holds.
+void Drive::settle(uint64_t block, Rng &rng, unsigned int keep_percent)
+{
+	const std::vector<Cached> &versions = cache_[block];
+
+	if (rng.percent(keep_percent)) {
+		media_[block] = versions[rng.below(versions.size())].data;
+		stats_.cut_kept++;
+	} else {
+		stats_.cut_dropped++;
+	}
+	cache_.erase(block);
+}
+
+void Drive::power_cut(Rng &rng, unsigned int keep_percent)
+{
+	// A write under way is, block by block, one more content that may or may not have got there, after those that had completed.
+	for (const auto &[id, command] : commands_) {
+		if (command.op == PAV_IO_WRITE && !command.error)
+			for (unsigned int i = 0; i < command.cells; i++)
+				cache_[command.block + i].push_back({order_++, command.data[i]});
+	}
+	commands_.clear();
+	while (!cache_.empty())
+		settle(cache_.begin()->first, rng, keep_percent);
+}
+
+void Drive::vanish(Rng &rng)
+{
+	if (gone_)
+		return;
+	gone_ = true;
+	stats_.vanished++;
+	for (auto &[id, command] : commands_) {
+		if (command.op == PAV_IO_WRITE && !command.error)
+			for (unsigned int i = 0; i < command.cells; i++)
+				cache_[command.block + i].push_back({order_++, command.data[i]});
+		command.error = -ENODEV;
+	}
+	while (!cache_.empty())
+		settle(cache_.begin()->first, rng, 50);
+}
+
+void Drive::rot(uint64_t block, Rng &rng)
+{
+	auto cell = std::make_shared<Cell>();
+	const CellRef old = peek(block);
+
+	if (old)
+		*cell = *old;
+	for (uint64_t flips = 1 + rng.skewed(2); flips; flips--) {
+		const uint64_t bit = rng.below(cell_bytes * 8);
+
+		(*cell)[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+	}
+	cache_.erase(block);
+	media_[block] = cell;
+	stats_.rotten++;
+}
+
+void Drive::make_unreadable(uint64_t block)
+{
+	unreadable_.insert(block);
+	stats_.bad_blocks++;
+}
+
+uint64_t Drive::written_below(uint64_t limit, Rng &rng) const
+{
+	for (int tries = 0; tries < 64; tries++) {
+		const uint64_t block = rng.below(std::min(limit, blocks()));
+
+		if (written(block))
+			return block;
+	}
+	return limit;
+}
+
+std::vector<CellRef> Drive::snapshot() const
+{
+	std::vector<CellRef> out = media_;
+
+	for (const auto &[block, versions] : cache_)
+		out[block] = versions.back().data;
+	return out;
+}
+
+void Drive::restore(std::vector<CellRef> content)
+{
+	if (!commands_.empty())
+		fail("%s: restored with commands in flight", name_.c_str());
+	media_ = std::move(content);
+	cache_.clear();
+}
+
+}  // namespace pav::sim

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+// A simulated drive: blocks of 4 KiB, a volatile cache if it has one, and all the ways in which drives fail. It outlives the machine it is plugged into.
+//
+// What a power cut leaves of a block:
+//  - its newest durable content: of a completed write with FUA, of one followed by a completed flush, of any completed one if there is no cache;
+//  - or, as the seed decides for each block by itself, any newer content: of a completed write that was still in the cache, or of a write that had not
+//    completed. So a write of several blocks may be torn in any way.
+#pragma once
+
+#include "engine_c.h"
+#include "prng.h"
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pav::sim {
+
+constexpr size_t cell_bytes = PAV_CELL_BYTES;
+using Cell = std::array<uint8_t, cell_bytes>;
+using CellRef = std::shared_ptr<const Cell>;	// null: zeroes
+
+// How long things take, in ns, and how often an I/O completes before the call that starts it returns.
+struct Latency {
+	uint64_t read = 60'000, write = 20'000, flush = 200'000;
+	unsigned int inline_percent = 0;
+};
+
+// Faults that strike by chance, once in so many commands; 0: never.
+struct FaultRates {
+	unsigned int read_error = 0, write_error = 0, lost_write = 0, misdirected_write = 0;
+};
+
+struct DriveStats {
+	uint64_t reads = 0, writes = 0, flushes = 0, discards = 0, read_cells = 0, write_cells = 0, inline_completions = 0;
+	uint64_t read_errors = 0, write_errors = 0, lost_writes = 0, misdirected_writes = 0, rotten = 0, bad_blocks = 0, vanished = 0;
+	uint64_t cut_kept = 0, cut_dropped = 0;	// blocks whose fate a power cut decided
+};
+
+class Drive {
+public:
+	Drive(unsigned int number, uint64_t blocks, bool volatile_cache)
+		: name_("d" + std::to_string(number)), number_(number), volatile_(volatile_cache), media_(blocks)
+	{
+	}
+
+	const std::string &name() const { return name_; }
+	uint64_t blocks() const { return media_.size(); }
+	bool has_volatile_cache() const { return volatile_; }
+	bool gone() const { return gone_; }
+	const DriveStats &stats() const { return stats_; }
+	size_t commands_in_flight() const { return commands_.size(); }
+
+	struct Command {
+		pav_io_op op;
+		uint64_t block;
+		unsigned int cells;
+		bool fua;
+		const void *from;			// write: the caller's memory, to see that it stays as it was
+		void *into;				// read
+		std::function<void(int error)> done;
+
+		std::vector<CellRef> data;		// write: as submitted
+		uint64_t order = 0;			// flush: covers what completed before
+		int error = 0;				// decided before completion
+	};
+	// Starts a command; @done runs once, perhaps before this returns.
+	void submit(Command command);
+
+	// ---- faults ----
+	void power_cut(Rng &rng, unsigned int keep_percent);
+	void vanish(Rng &rng);			// pulled: a power cut of its own; each command fails with -ENODEV until plug()
+	void plug() { gone_ = false; }
+	void rot(uint64_t block, Rng &rng);	// flips bits at rest
+	void make_unreadable(uint64_t block);	// reads fail until it is written
+	bool written(uint64_t block) const { return media_[block] != nullptr || cache_.count(block) != 0; }
+	uint64_t written_below(uint64_t limit, Rng &rng) const;	// some block that holds something, or @limit
+
+	Latency latency;
+	FaultRates rates;
+	std::function<void(const Command &)> on_submit;	// the world's checks
+
+	// What a read would return now; null: zeroes. For tests and checkers.
+	CellRef peek(uint64_t block) const;
+	// A copy of everything at rest, for "was anything written?" and for stale drives. No command may be in flight.
+	std::vector<CellRef> snapshot() const;
+	void restore(std::vector<CellRef> content);
+
+private:
+	struct Cached {
+		uint64_t order;
+		CellRef data;
+	};
+	void complete(uint64_t id);
+	void apply(uint64_t block, const CellRef &data, bool durable);
+	void write_completes(Command &command);
+	void settle(uint64_t block, Rng &rng, unsigned int keep_percent);
+
+	std::string name_;
+	unsigned int number_;
+	bool volatile_, gone_ = false;
+	std::vector<CellRef> media_;			// durable
+	std::map<uint64_t, std::vector<Cached>> cache_;	// completed, not durable; oldest first
+	std::set<uint64_t> unreadable_;
+	std::map<uint64_t, Command> commands_;		// in flight, by number
+	uint64_t next_command_ = 1, order_ = 1;
+	DriveStats stats_;
+};
+
+}  // namespace pav::sim

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+// What env_sim.cc, the host of the engine, shares with the world that sets it up.
+#pragma once
+
+#include "drive.h"
+#include "engine_c.h"
+#include "machine.h"
+
+// An open drive.
+struct pav_dev {
+	pav::sim::Drive *drive;
+};
+
+namespace pav::sim {
+
+// The memory of a user's request, behind pav_req_env.sim.
+struct UserMemory {
+	uint8_t *cells;		// one after another
+	bool scattered;		// hand cells out through the bounce buffer now and then
+};
+
+// How the host treats the engine in this run; counters of what it did.
+struct HostOptions {
+	unsigned int alloc_failure = 0;		// an allocation fails once in so many; 0: never
+	uint64_t alloc_failures = 0;
+	uint64_t warnings = 0, errors = 0;	// messages by pav_log()
+	std::function<void(pav_level, const char *)> on_log;
+};
+HostOptions &host_options();
+
+// The marks of rare branches (pav_reached()) in the engine and their counts.
+struct Mark {
+	std::string name;
+	uint64_t count;
+};
+std::vector<Mark> marks();
+void reset_marks();
+
+}  // namespace pav::sim

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+// pav_sim: runs seeds, on several processes, and sums up what they met.
+#include "world.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <poll.h>
+#include <sstream>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+using pav::sim::Tally;
+
+struct Options {
+	uint64_t seeds = 100, start = 1, seed = 0;
+	unsigned int jobs = 1, watchdog_s = 120;
+	bool verbose = false, json = false, hash = false, keep_going = false;
+	size_t tail = 60;
+	std::string program;
+};
+
+// ---- one seed ----
+
+struct Result {
+	uint64_t hash;
+};
+
+void on_signal(int number)
+{
+	if (number == SIGALRM)
+		pav::sim::fail("no end in sight: an endless loop?");
+	pav::sim::fail("signal %d (%s)", number, strsignal(number));
+}
+
+void catch_signals()
+{
+#if !defined(__SANITIZE_ADDRESS__)
+	static char stack[64 << 10];	// a fiber's may be the one that overflowed
+	const stack_t alternate{.ss_sp = stack, .ss_flags = 0, .ss_size = sizeof stack};
+
+	sigaltstack(&alternate, nullptr);
+	for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
+		struct sigaction action {};
+
+		action.sa_handler = on_signal;
+		action.sa_flags = SA_ONSTACK | static_cast<int>(SA_RESETHAND);
+		sigaction(number, &action, nullptr);
+	}
+#endif
+	std::signal(SIGALRM, on_signal);
+}
+
+Result run_seed(uint64_t seed, const Options &o, Tally &tally)
+{
+	pav::sim::World world(seed, o.verbose);
+	pav::sim::FailReport &report = pav::sim::fail_report();
+
+	report.trace = &world.trace();
+	report.tail = o.tail;
+	report.header = [&](std::FILE *out) {
+		std::fprintf(out, "seed %lu: %s\nreplay: %s --seed %lu -v\n", seed, world.plan().describe().c_str(), o.program.c_str(), seed);
+	};
+	alarm(o.watchdog_s);
+	world.run();
+	alarm(0);
+	world.add_to(tally);
+	report = {};
+	return {world.trace().hash()};
+}
+
+// ---- a process that runs every o.jobs-th seed, and tells by lines in a pipe ----
+
+void child(const Options &o, uint64_t first, int out_fd)
+{
+	std::FILE *out = fdopen(out_fd, "w");
+	Tally tally;
+
+	catch_signals();
+	for (uint64_t seed = first; seed < o.start + o.seeds; seed += o.jobs) {
+		std::fprintf(out, "seed %lu\n", seed);
+		std::fflush(out);
+		const Result r = run_seed(seed, o, tally);
+
+		std::fprintf(out, "hash %lu %lu\n", seed, r.hash);
+	}
+	for (const auto &[name, n] : tally)
+		std::fprintf(out, "tally %lu %s\n", n, name.c_str());
+	for (const auto &mark : pav::sim::marks())
+		std::fprintf(out, "mark %lu %s\n", mark.count, mark.name.c_str());
+	std::fclose(out);
+	_exit(0);
+}
+
+struct Job {
+	pid_t pid = -1;
+	int fd = -1;
+	uint64_t at = 0;	// the seed that it is at
+	std::string unread;
+};
+
+struct Summary {
+	Tally tally, marks;
+	std::map<uint64_t, uint64_t> hashes;
+	std::vector<uint64_t> failed;
+
+	void line(Job &job, const std::string &text)
+	{
+		std::istringstream in(text);
+		std::string kind, name;
+		uint64_t n = 0;
+
+		in >> kind >> n;
+		if (kind == "seed") {
+			job.at = n;
+		} else if (kind == "hash") {
+			in >> hashes[n];
+		} else {
+			std::getline(in >> std::ws, name);
+			(kind == "tally" ? tally : marks)[name] += n;
+		}
+	}
+};
+
+void start(Job &job, const Options &o, uint64_t first)
+{
+	int fds[2];
+
+	std::fflush(nullptr);
+	if (pipe(fds))
+		throw std::runtime_error("pipe: " + std::string(std::strerror(errno)));
+	job = {};
+	job.at = first;
+	job.pid = fork();
+	if (job.pid < 0)
+		throw std::runtime_error("fork: " + std::string(std::strerror(errno)));
+	if (job.pid == 0) {
+		close(fds[0]);
+		child(o, first, fds[1]);
+	}
+	close(fds[1]);
+	job.fd = fds[0];
+}
+
+// Reads what there is. False: the process has ended.
+bool pump(Job &job, Summary &summary)
+{
+	char buf[65536];
+	const ssize_t n = read(job.fd, buf, sizeof buf);
+
+	if (n <= 0)
+		return false;
+	job.unread.append(buf, static_cast<size_t>(n));
+	size_t end;
+
+	while ((end = job.unread.find('\n')) != std::string::npos) {
+		summary.line(job, job.unread.substr(0, end));
+		job.unread.erase(0, end + 1);
+	}
+	return true;
+}
+
+Summary run_all(const Options &o)
+{
+	std::vector<Job> jobs(o.jobs);
+	Summary summary;
+	size_t running = 0;
+
+	for (unsigned int j = 0; j < o.jobs && j < o.seeds; j++, running++)
+		start(jobs[j], o, o.start + j);
+	while (running) {
+		std::vector<pollfd> fds;
+
+		for (const Job &job : jobs)
+			fds.push_back({job.fd, POLLIN, 0});	// a negative one is left out
+		poll(fds.data(), fds.size(), -1);
+		for (size_t j = 0; j < jobs.size(); j++) {
+			Job &job = jobs[j];
+
+			if (!fds[j].revents || pump(job, summary))
+				continue;
+			int status = 0;
+
+			waitpid(job.pid, &status, 0);
+			close(job.fd);
+			job.fd = -1;
+			running--;
+			if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+				continue;
+			summary.failed.push_back(job.at);
+			std::cerr << fmt::format("seed {} failed; replay: {} --seed {} -v\n", job.at, o.program, job.at);
+			if (o.keep_going && job.at + o.jobs < o.start + o.seeds) {
+				start(job, o, job.at + o.jobs);
+				running++;
+			} else if (!o.keep_going) {
+				for (Job &other : jobs)
+					if (other.fd >= 0)
+						kill(other.pid, SIGTERM);
+			}
+		}
+		if (!summary.failed.empty() && !o.keep_going)
+			for (Job &other : jobs)
+				if (other.fd >= 0) {
+					waitpid(other.pid, nullptr, 0);
+					close(other.fd);
+					other.fd = -1;
+					running--;
+				}
+	}
+	return summary;
+}
+
+int report(const Options &o, const Summary &s, double seconds)
+{
+	uint64_t hash = 0;
+
+	for (const auto &[seed, h] : s.hashes)
+		hash = hash * 31 + h;
+	if (o.json) {
+		nlohmann::json j{{"seeds", s.hashes.size()}, {"failed", s.failed}, {"seconds", seconds}, {"counts", s.tally}, {"branches", s.marks}, {"hash", hash}};
+
+		std::cout << j.dump(1, '\t') << "\n";
+	} else if (o.hash) {
+		std::cout << fmt::format("{:016x}\n", hash);
+	} else {
+		std::vector<std::string> never;
+
+		for (const auto &[name, n] : s.tally)
+			std::cout << fmt::format("{:>14} {}\n", n, name);
+		std::cout << "rare branches reached:\n";
+		for (const auto &[name, n] : s.marks)
+			if (n)
+				std::cout << fmt::format("{:>14} {}\n", n, name);
+			else
+				never.push_back(name);
+		std::cout << fmt::format("rare branches never reached: {}\n", never.empty() ? "none" : fmt::format("{}", fmt::join(never, ", ")));
+		std::cout << fmt::format("{} seeds in {:.1f} s, {} failed{}\n", s.hashes.size() + s.failed.size(), seconds, s.failed.size(),
+					 s.failed.empty() ? "" : fmt::format(": {}", fmt::join(s.failed, " ")));
+	}
+	return s.failed.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char **argv)
+{
+	Options o;
+	CLI::App app("Runs the engine in a simulated world: one seed is one whole history of users, faults and power cuts, and always the same one.");
+
+	o.program = argv[0];
+	o.jobs = static_cast<unsigned int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+	app.add_option("--seeds", o.seeds, "how many seeds to run")->capture_default_str();
+	app.add_option("--start", o.start, "the first of them")->capture_default_str();
+	app.add_option("--seed", o.seed, "run this one alone, in this process");
+	app.add_option("--jobs,-j", o.jobs, "processes")->check(CLI::Range(1, 256));
+	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
+	app.add_option("--watchdog", o.watchdog_s, "seconds of real time a seed may take")->capture_default_str();
+	app.add_flag("-v,--verbose", o.verbose, "print the trace (with --seed)");
+	app.add_flag("--json", o.json, "the summary as JSON");
+	app.add_flag("--hash", o.hash, "print only a hash of all traces, to compare runs");
+	app.add_flag("-k,--keep-going", o.keep_going, "run the other seeds too when one fails");
+	CLI11_PARSE(app, argc, argv);
+
+	if (app.count("--seed")) {
+		Tally tally;
+
+		o.tail = o.verbose ? 0 : o.tail;
+		catch_signals();
+		const Result r = run_seed(o.seed, o, tally);
+
+		std::cout << fmt::format("seed {}: ok, hash {:016x}\n", o.seed, r.hash);
+		return 0;
+	}
+	o.verbose = false;
+	const auto began = std::chrono::steady_clock::now();
+	const Summary summary = run_all(o);
+
+	return report(o, summary, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "plan.h"
+
+#include <algorithm>
+
+namespace pav::sim {
+
+Plan::Plan(uint64_t seed)
+{
+	Rng rng(mix64(seed) ^ 0x706c616e);	// "plan"
+
+	data_drives = rng.percent(10) ? 1 : rng.percent(8) ? 16 : static_cast<unsigned int>(rng.range(2, rng.percent(60) ? 4 : 8));
+	drives = data_drives + 2 + (rng.percent(20) ? static_cast<unsigned int>(rng.range(1, 2)) : 0);
+	spares = rng.percent(15) ? 1 : 0;
+	segment_blocks = uint64_t{16} << rng.below(3);
+	// Most groups are large enough for what is written; some are not, and fill up.
+	drive_blocks = 1024 + segment_blocks * (rng.percent(15) ? rng.range(24, 40) : rng.range(150, 300));
+	volatile_cache = rng.percent(60);
+	reserve_percent = rng.percent(50) ? 0 : static_cast<unsigned int>(rng.range(10, 30));
+	streams = static_cast<unsigned int>(rng.range(1, 3));
+	cache_nodes = rng.percent(70) ? 64 : static_cast<unsigned int>(rng.range(64, 512));
+
+	latency.read = rng.range(1'000, 80'000);
+	latency.write = rng.range(1'000, 80'000);
+	latency.flush = rng.range(1'000, 300'000);
+	latency.inline_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 20)) : 0;
+	constexpr unsigned int preemptions[] = {0, 3, 20, 100, 1000};
+	preemption = preemptions[rng.below(std::size(preemptions))];
+	alloc_failure = rng.percent(25) ? static_cast<unsigned int>(rng.range(3, 200)) : 0;
+	constexpr unsigned int keeps[] = {0, 10, 50, 90, 100};
+	cut_keep_percent = keeps[rng.below(std::size(keeps))];
+
+	max_volumes = static_cast<unsigned int>(rng.range(1, 6));
+	users = static_cast<unsigned int>(rng.percent(30) ? rng.range(1, 3) : rng.range(4, 32));
+	write_percent = static_cast<unsigned int>(rng.range(30, 90));
+	unmap_percent = rng.percent(60) ? static_cast<unsigned int>(rng.range(1, 10)) : 0;
+	large_percent = rng.percent(50) ? static_cast<unsigned int>(rng.range(1, 10)) : 0;
+	sequential_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(5, 60)) : 0;
+	hot_percent = static_cast<unsigned int>(rng.range(0, 90));
+	unstable_percent = rng.percent(30) ? 10 : 0;
+	think_ns = rng.percent(50) ? 1'000 : rng.range(1'000, 200'000);
+	control_ns = rng.range(100'000, 3'000'000);
+	huge_volumes = rng.percent(25);
+
+	incarnations = static_cast<unsigned int>(rng.range(2, 6));
+	requests_a_life = rng.range(20, 400);
+	orderly_percent = rng.percent(50) ? 20 : 50;
+	cut_in_open_percent = rng.percent(50) ? 30 : 5;
+
+	const bool faulty = rng.percent(60);
+	const unsigned int all = drives + spares;
+
+	if (faulty) {
+		const unsigned int first = static_cast<unsigned int>(rng.below(all));
+
+		suspects.push_back(first);
+		if (rng.percent(75))
+			suspects.push_back(static_cast<unsigned int>((first + 1 + rng.below(all - 1)) % all));
+	}
+	vanish = faulty && rng.percent(50);
+	rot = faulty && rng.percent(50);
+	bad_blocks = faulty && rng.percent(30);
+	absent = faulty && rng.percent(40);
+	if (faulty && rng.percent(30))
+		rates.read_error = static_cast<unsigned int>(rng.range(20, 500));
+	if (faulty && rng.percent(20))
+		rates.write_error = static_cast<unsigned int>(rng.range(50, 1000));
+	third_loss = faulty && suspects.size() == 2 && rng.percent(25);
+	if (third_loss) {
+		drives = data_drives + 2;
+		spares = 0;
+		for (unsigned int &s : suspects)
+			s %= drives;
+		if (suspects[0] == suspects[1])
+			suspects[1] = (suspects[0] + 1) % drives;
+		preemption = 0;	// so that "nothing is written after" has one meaning
+	}
+	drop_pair_at_end = rng.percent(60);
+}
+
+std::string Plan::describe() const
+{
+	std::string out = "k=" + std::to_string(data_drives) + " drives=" + std::to_string(drives) + "+" + std::to_string(spares) +
+			  " segment=" + std::to_string(segment_blocks) + " drive=" + std::to_string(drive_blocks) +
+			  (volatile_cache ? " volatile" : "") + " streams=" + std::to_string(streams) + " nodes=" + std::to_string(cache_nodes) +
+			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
+			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
+
+	if (!suspects.empty())
+		out += " suspects=";
+	for (const unsigned int s : suspects)
+		out += "d" + std::to_string(s) + " ";
+	out += vanish ? "vanish " : "";
+	out += rot ? "rot " : "";
+	out += bad_blocks ? "bad-blocks " : "";
+	out += absent ? "absent " : "";
+	out += rates.read_error ? "read-errors " : "";
+	out += rates.write_error ? "write-errors " : "";
+	out += third_loss ? "third-loss " : "";
+	return out;
+}
+
+}  // namespace pav::sim

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+// What a seed decides before anything runs: the group's shape, what users do, and which faults there will be.
+//
+// Faults strike at most two drives, chosen here: the "suspects". So no stripe ever has more than two bad cells at once, whatever happens to which drive
+// at which time, and everything must survive. Only where the plan says "third loss" one more drive is pulled in the end.
+#pragma once
+
+#include "drive.h"
+#include "prng.h"
+
+#include <string>
+#include <vector>
+
+namespace pav::sim {
+
+struct Plan {
+	explicit Plan(uint64_t seed);
+	std::string describe() const;
+
+	// ---- group ----
+	unsigned int data_drives, drives, spares;
+	uint64_t segment_blocks, drive_blocks;
+	bool volatile_cache;
+	unsigned int reserve_percent;
+	unsigned int streams, cache_nodes;
+
+	// ---- the computer ----
+	Latency latency;
+	unsigned int preemption;		// mean points between two; 0: none
+	unsigned int alloc_failure;		// in some incarnations, once in so many
+	unsigned int cut_keep_percent;		// of the blocks whose fate is open
+
+	// ---- users ----
+	unsigned int max_volumes;
+	unsigned int users;			// requests in flight
+	unsigned int write_percent, unmap_percent;
+	unsigned int large_percent, sequential_percent, hot_percent, unstable_percent;
+	uint64_t think_ns;
+	uint64_t control_ns;			// mean time between two control operations
+	bool huge_volumes;
+
+	// ---- lives ----
+	unsigned int incarnations;
+	uint64_t requests_a_life;		// mean
+	unsigned int orderly_percent;		// closed, rather than cut
+	unsigned int cut_in_open_percent;
+
+	// ---- faults ----
+	std::vector<unsigned int> suspects;	// numbers of drives
+	bool vanish, rot, bad_blocks, absent;
+	FaultRates rates;
+	bool third_loss;
+	bool drop_pair_at_end;			// verify once more without two drives
+};
+
+}  // namespace pav::sim

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "world.h"
+
+#include "worker.h"
+
+#include <algorithm>
+
+namespace pav::sim {
+
+namespace {
+
+constexpr uint64_t second_ns = 1'000'000'000;
+constexpr uint64_t patience_ns = 20 * second_ns;	// of virtual time: then a thing is stuck
+constexpr uint64_t events_limit = 5'000'000;
+
+}  // namespace
+
+World::World(uint64_t seed, bool verbose) : plan_(seed), rng_(seed), trace_(verbose), load_(plan_, rng_, *this)
+{
+	const unsigned int all = plan_.drives + plan_.spares;
+
+	for (unsigned int i = 0; i < all; i++) {
+		drives_.push_back(std::make_unique<Drive>(i, plan_.drive_blocks, plan_.volatile_cache));
+		drives_[i]->latency = plan_.latency;
+		drives_[i]->on_submit = [this, i](const Drive::Command &c) {
+			if (writes_forbidden_ && (c.op == PAV_IO_WRITE || c.op == PAV_IO_DISCARD))
+				fail("d%u is written at block %lu, and %s", i, c.block, writes_forbidden_);
+		};
+	}
+	for (auto &drive : drives_)
+		devs_.push_back({drive.get()});
+	ops_.event = on_event;
+	load_.control_extra = [this] { fail_by_hand(); };
+	trace_.add_text(0, "plan", plan_.describe());
+}
+
+// The engine does not reclaim space, and each life may leave segments part-filled.
+bool World::no_space_is_legal() const
+{
+	uint64_t written = 0, raw = 0;
+
+	for (const auto &drive : drives_) {
+		written += drive->stats().write_cells;
+		raw += drive->blocks();
+	}
+	const uint64_t left_behind = (lives_ + cuts_ + 1) * (plan_.streams + 3) * plan_.segment_blocks * drives_.size();
+
+	return written + left_behind > raw * 2 / 5;
+}
+
+// ---- lives ----
+
+void World::power_on(bool may_fail_allocations)
+{
+	machine_ = std::make_unique<Machine>(rng_, trace_);
+	machine_->set_preemption(plan_.preemption);
+	host_options() = {};
+	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
+	said_faulted_ = false;
+	writes_forbidden_ = nullptr;
+	lives_++;
+	trace_.add(0, "power on", lives_);
+}
+
+void World::power_off(const char *how)
+{
+	if (machine_->live_allocations())
+		fail("%s leaves memory behind: %s", how, machine_->describe_leaks().c_str());
+	if (!machine_->workers.empty())
+		fail("%s leaves worker %s behind", how, machine_->workers.front()->name.c_str());
+	for (const auto &drive : drives_)
+		if (drive->commands_in_flight())
+			fail("%s leaves %zu commands in flight on %s", how, drive->commands_in_flight(), drive->name().c_str());
+	// Nothing may happen any more but what the workload itself has planned.
+	for (int i = 0; i < 200 && machine_->step(); i++)
+		;
+	load_.closed();
+	events_ += machine_->events_run();
+	alloc_failures_ += host_options().alloc_failures;
+	machine_.reset();
+	engine_ = nullptr;
+	cut_at_ = UINT64_MAX;
+}
+
+void World::cut()
+{
+	trace_.add(machine_->now_ns(), "power cut", machine_->events_run());
+	cuts_++;
+	load_.cut();
+	events_ += machine_->events_run();
+	alloc_failures_ += host_options().alloc_failures;
+	machine_.reset();
+	engine_ = nullptr;
+	cut_at_ = UINT64_MAX;
+	for (auto &drive : drives_)
+		drive->power_cut(rng_, plan_.cut_keep_percent);
+}
+
+template <typename P> World::Outcome World::run_until(const char *what, P done)
+{
+	const uint64_t deadline = machine_->now_ns() + patience_ns;
+
+	while (!done()) {
+		if (machine_->events_run() >= cut_at_)
+			return Outcome::cut;
+		if (!machine_->step())
+			fail("%s: nothing can happen any more; waiting: %s", what, machine_->stuck().c_str());
+		if (machine_->now_ns() > deadline || machine_->events_run() > events_limit)
+			fail("%s takes for ever; waiting: %s", what, machine_->stuck().c_str());
+	}
+	return Outcome::ok;
+}
+
+// Runs @body as a process of the machine, and the machine until it is done.
+template <typename F> World::Outcome World::as_process(const char *name, F body)
+{
+	bool done = false;
+
+	machine_->spawn(name, [&done, &body] {
+		body();
+		done = true;
+	});
+	return run_until(name, [&done] { return done; });
+}
+
+bool World::create()
+{
+	std::vector<pav_drive_arg> args;
+	pav_create_params params{};
+	pav_err err{};
+	int result = 0;
+
+	for (unsigned int i = 0; i < devs_.size(); i++)
+		args.push_back({&devs_[i], i >= plan_.drives});
+	std::snprintf(params.name, sizeof params.name, "sim");
+	params.data_drives = plan_.data_drives;
+	params.segment_blocks = plan_.segment_blocks;
+	params.reserve_percent = plan_.reserve_percent;
+	const bool spoil = rng_.percent(10);
+
+	if (spoil)
+		cut_at_ = 1 + rng_.below(200);
+	const uint64_t failures = host_options().alloc_failures;
+	const Outcome outcome = as_process("create", [&] { result = pav_engine_create(args.data(), static_cast<unsigned int>(args.size()), &params, &err); });
+
+	if (outcome == Outcome::cut) {
+		cut();
+		tally_["cuts in create"]++;
+	} else {
+		if (result && !(result == -ENOMEM && host_options().alloc_failures > failures))
+			fail("create fails with %d: %s", result, err.text);
+		power_off("create");
+		if (result == 0)
+			return true;
+	}
+	// What is half there is wiped before the next attempt.
+	power_on(false);
+	result = 0;
+	as_process("wipe", [&] { result = pav_engine_wipe(args.data(), static_cast<unsigned int>(args.size()), &err); });
+	if (result)
+		fail("wipe after a cut in create fails with %d: %s", result, err.text);
+	power_off("wipe");
+	return false;
+}
+
+World::Outcome World::open(const std::vector<unsigned int> &absent)
+{
+	const auto is_absent = [&absent](unsigned int i) { return std::find(absent.begin(), absent.end(), i) != absent.end(); };
+	std::vector<pav_drive_arg> args;
+	pav_open_params params{};
+	pav_err err{};
+	int result = 0;
+	unsigned int there = 0;
+
+	for (unsigned int i = 0; i < devs_.size(); i++) {
+		there += !is_absent(i) && !drives_[i]->gone();
+		if (!is_absent(i))
+			args.push_back({&devs_[i], false});
+	}
+	for (size_t i = args.size(); i > 1; i--)
+		std::swap(args[i - 1], args[rng_.below(i)]);
+	params.streams = plan_.streams;
+	params.cache_nodes = plan_.cache_nodes;
+	params.expect_name = rng_.percent(50) ? "sim" : nullptr;
+	params.ops = &ops_;
+	params.host = this;
+	const bool too_few = there + 2 < devs_.size();
+	const uint64_t failures = host_options().alloc_failures;
+
+	if (too_few)
+		writes_forbidden_ = "too few drives are there to open the group";
+	const Outcome outcome =
+		as_process("open", [&] { result = pav_engine_open(args.data(), static_cast<unsigned int>(args.size()), &params, &engine_, &err); });
+
+	writes_forbidden_ = nullptr;
+	if (outcome == Outcome::cut)
+		return outcome;
+	if (too_few) {
+		if (result == 0)
+			fail("the group opens with %u of %zu drives", there, devs_.size());
+		if (!err.text[0])
+			fail("open is refused with %d, and no word of why", result);
+		tally_["opens refused: too few drives"]++;
+		return Outcome::refused;
+	}
+	if (result == -ENOMEM && host_options().alloc_failures > failures) {
+		tally_["opens refused: no memory"]++;
+		return Outcome::refused;
+	}
+	if (result)
+		fail("open with %u of %zu drives fails with %d: %s", there, devs_.size(), result, err.text);
+	tally_["opens"]++;
+	as_process("look", [&] {
+		check_drives();
+		load_.opened(*machine_, engine_);
+	});
+	return Outcome::ok;
+}
+
+World::Outcome World::read_back()
+{
+	load_.start_verify();
+	return run_until("reading everything back", [this] { return load_.quiet(); });
+}
+
+World::Outcome World::close()
+{
+	pav_err err{};
+	int result = 0;
+
+	load_.stop_users();
+	if (run_until("the last requests", [this] { return load_.quiet(); }) == Outcome::cut)
+		return Outcome::cut;
+	const Outcome outcome = as_process("close", [&] {
+		check_drives();
+		result = pav_engine_close(engine_, &err);
+	});
+
+	if (outcome == Outcome::cut)
+		return outcome;
+	if (result && !lost_third_ && !(result == -ENOSPC && no_space_is_legal()))
+		fail("close fails with %d: %s", result, err.text);
+	power_off("close");
+	return Outcome::ok;
+}
+
+void World::life(bool last)
+{
+	std::vector<unsigned int> absent;
+
+	for (const unsigned int s : plan_.suspects)
+		if (plan_.absent && rng_.percent(40)) {
+			absent.push_back(s);
+			harmed_ = true;
+			tally_["drives absent"]++;
+		} else if (drives_[s]->gone() && rng_.percent(50)) {
+			drives_[s]->plug();	// comes back with what it had
+			tally_["drives come back stale"]++;
+		}
+	power_on(rng_.percent(50));
+	if (!last && rng_.percent(plan_.cut_in_open_percent))
+		cut_at_ = 1 + rng_.below(rng_.percent(50) ? 60 : 1500);
+
+	Outcome outcome = open(absent);
+
+	if (outcome == Outcome::refused) {
+		power_off("a refused open");
+		power_on(false);
+		outcome = open(absent);
+	}
+	if (outcome == Outcome::ok)
+		outcome = read_back();
+	if (outcome == Outcome::cut) {
+		tally_["cuts in open and replay"]++;
+		return cut();
+	}
+	cut_at_ = UINT64_MAX;
+	if (as_process("first volume", [this] { load_.ensure_volume(); }) == Outcome::cut)
+		return cut();
+	arm_faults();
+	load_.start_users();
+	machine_->spawn("control", [this] { load_.control_fiber(); });
+
+	const uint64_t goal = load_.completed() + 1 + rng_.skewed(plan_.requests_a_life);
+	const bool orderly = last || rng_.percent(plan_.orderly_percent);
+
+	run_until("the users' work", [this, goal] { return load_.completed() >= goal; });
+	if (!orderly) {
+		// Not right after a completion: that would be always the same kind of moment.
+		cut_at_ = machine_->events_run() + rng_.below(200);
+		run_until("the cut", [] { return false; });
+		return cut();
+	}
+	if (!last && rng_.percent(20))
+		cut_at_ = machine_->events_run() + rng_.skewed(300);	// a cut in close
+	if (close() == Outcome::cut) {
+		tally_["cuts in close"]++;
+		cut();
+	}
+}
+
+// The group has lost two drives, and one more is pulled while users are at work.
+void World::third_loss()
+{
+	std::vector<unsigned int> others;
+
+	for (unsigned int i = 0; i < drives_.size(); i++)
+		if (std::find(plan_.suspects.begin(), plan_.suspects.end(), i) == plan_.suspects.end())
+			others.push_back(i);
+	const unsigned int third = rng_.pick(others);
+
+	power_on(false);
+	for (const unsigned int s : plan_.suspects)
+		drives_[s]->plug();
+	if (open({}) != Outcome::ok)
+		fail("simulator: no open before the third loss");
+	read_back();
+	as_process("first volume", [this] { load_.ensure_volume(); });
+	load_.start_users();
+	machine_->spawn("control", [this] { load_.control_fiber(); });
+	for (const unsigned int s : plan_.suspects)
+		machine_->after(rng_.skewed(1'000'000), [this, s] { vanish(s); });
+
+	// Until the engine has seen that two are gone. A drive that nobody uses any more is not missed.
+	const auto failed = [this] {
+		struct pav_group_info info {};
+
+		pav_engine_info(engine_, &info);
+		return info.failed;
+	};
+	unsigned int n = 0;
+	uint64_t look = 0;
+
+	run_until("two drives' loss", [&] {
+		if (n < 2 && machine_->events_run() > look) {
+			look = machine_->events_run() + 500;
+			machine_->spawn("look", [&] { n = failed(); });
+		}
+		return n >= 2;
+	});
+	const uint64_t goal = load_.completed() + rng_.below(50);
+
+	run_until("work with two drives lost", [&] { return load_.completed() >= goal; });
+	trace_.add(machine_->now_ns(), "third", third);
+	lost_third_ = true;
+	vanish(third);
+	run_until("the group's faulting", [this] { return said_faulted_; });
+	load_.stop_users();
+	run_until("the last requests of a faulted group", [this] { return load_.quiet(); });
+	as_process("look", [this] {
+		struct pav_group_info info {};
+
+		pav_engine_info(engine_, &info);
+		if (info.state != PAV_GROUP_FAULTED)
+			fail("a third drive is lost, and the group's state is %d", info.state);
+	});
+	close();
+	tally_["third losses"]++;
+
+	// With three drives away it stays closed; with the third one back nothing that was acknowledged is missing.
+	power_on(false);
+	if (open({}) != Outcome::refused)
+		fail("simulator: three drives are gone, and open says otherwise");
+	power_off("a refused open");
+	drives_[third]->plug();
+	lost_third_ = false;
+	power_on(false);
+	if (open({}) != Outcome::ok)
+		fail("the third drive is back, and the group stays closed");
+	read_back();
+	close();
+}
+
+// In the end every cell must be there with any two drives away: the check that all redundancy is what it should be.
+void World::last_look()
+{
+	std::vector<unsigned int> away = harmed_ ? plan_.suspects : std::vector<unsigned int>{};
+
+	while (away.size() < std::min<size_t>(2, drives_.size())) {
+		const auto i = static_cast<unsigned int>(rng_.below(drives_.size()));
+
+		if (std::find(away.begin(), away.end(), i) == away.end())
+			away.push_back(i);
+	}
+	plan_.suspects = away;
+	power_on(false);
+	if (open(away) != Outcome::ok)
+		fail("simulator: the last look was cut");
+	read_back();
+	close();
+	tally_["verified without two drives"]++;
+}
+
+void World::run()
+{
+	power_on(rng_.percent(30));
+	while (!create())
+		power_on(false);
+	for (unsigned int i = 0; i < plan_.incarnations; i++)
+		life(i + 1 == plan_.incarnations);
+	if (plan_.third_loss)
+		third_loss();
+	power_on(false);
+	if (open({}) != Outcome::ok)
+		fail("simulator: the last open was cut");
+	read_back();
+	close();
+	if (plan_.drop_pair_at_end)
+		last_look();
+}
+
+// ---- faults ----
+
+void World::arm_faults()
+{
+	if (plan_.suspects.empty())
+		return;
+	for (const unsigned int s : plan_.suspects) {
+		drives_[s]->rates = plan_.rates;
+		harmed_ |= plan_.rates.write_error != 0;
+	}
+	machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+}
+
+void World::fault_turn()
+{
+	const unsigned int s = rng_.pick(plan_.suspects);
+	Drive &drive = *drives_[s];
+
+	if (plan_.vanish && rng_.percent(15)) {
+		vanish(s);
+	} else if (!drive.gone() && (plan_.rot || plan_.bad_blocks)) {
+		for (uint64_t n = 1 + rng_.skewed(3); n; n--) {
+			const uint64_t block = drive.written_below(drive.blocks(), rng_);
+
+			if (block >= drive.blocks())
+				continue;
+			harmed_ = true;
+			if (plan_.rot && (!plan_.bad_blocks || rng_.percent(60)))
+				drive.rot(block, rng_);
+			else
+				drive.make_unreadable(block);
+			trace_.add(machine_->now_ns(), "bad block", s, block);
+		}
+	}
+	machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+}
+
+void World::vanish(unsigned int s)
+{
+	if (drives_[s]->gone())
+		return;
+	harmed_ = true;
+	trace_.add(machine_->now_ns(), "vanish", s);
+	drives_[s]->vanish(rng_);
+	if (rng_.percent(50))
+		machine_->after(rng_.skewed(100'000), [this, s] {
+			if (engine_ && drives_[s]->gone())
+				pav_engine_drive_gone(engine_, &devs_[s]);
+		});
+}
+
+void World::fail_by_hand()
+{
+	if (plan_.suspects.empty() || !rng_.percent(20) || lost_third_)
+		return;
+	const unsigned int s = rng_.pick(plan_.suspects);
+
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+		pav_err err{};
+
+		if (pav_engine_drive_info(engine_, slot, &info) || info.dev != &devs_[s])
+			continue;
+		harmed_ = true;
+		const int result = pav_engine_fail_drive(engine_, slot, &err);
+
+		trace_.add(machine_->now_ns(), "fail", s, static_cast<uint64_t>(-result));
+		if (result && !err.text[0])
+			fail("failing d%u is refused with %d, and no word of why", s, result);
+		if (result == 0)
+			tally_["drives failed by hand"]++;
+	}
+}
+
+void World::check_drives()
+{
+	if (lost_third_)
+		return;
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+
+		if (pav_engine_drive_info(engine_, slot, &info) || info.state != PAV_DRIVE_FAILED || !info.dev)
+			continue;
+		const auto i = static_cast<unsigned int>(info.dev - devs_.data());
+
+		if (std::find(plan_.suspects.begin(), plan_.suspects.end(), i) == plan_.suspects.end())
+			fail("d%u is failed, and nothing was wrong with it", i);
+	}
+}
+
+void World::on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text)
+{
+	auto &world = *static_cast<World *>(host);
+
+	(void)volume;
+	world.trace_.add_text(world.machine_->now_ns(), "event", std::to_string(type) + " slot " + std::to_string(slot) + ": " + (text ? text : ""));
+	(void)value;
+	if (type == PAV_EVENT_CHECKSUM_HEALED)
+		world.tally_["cells healed"]++;
+	if (type == PAV_EVENT_DRIVE_FAILED)
+		world.tally_["drives found failed"]++;
+	if ((type == PAV_EVENT_DATA_LOST || type == PAV_EVENT_GROUP_FAULTED) && !world.lost_third_)
+		fail("%s, and no more than two drives are bad: %s", type == PAV_EVENT_DATA_LOST ? "data lost" : "the group is faulted", text ? text : "");
+	if (type == PAV_EVENT_GROUP_FAULTED) {
+		world.said_faulted_ = true;
+		world.writes_forbidden_ = "the group is faulted";
+	}
+}
+
+void World::add_to(Tally &tally) const
+{
+	const LoadStats &s = load_.stats();
+
+	for (const auto &[name, n] : tally_)
+		tally[name] += n;
+	tally["seeds"]++;
+	tally["power cuts"] += cuts_;
+	tally["events"] += events_;
+	tally["allocations refused"] += alloc_failures_;
+	tally["requests: reads"] += s.reads;
+	tally["requests: writes"] += s.writes;
+	tally["requests: unmaps"] += s.unmaps;
+	tally["requests: in flight at a cut"] += s.in_flight_at_cut;
+	tally["requests: no space"] += s.no_space;
+	tally["requests: failed after a third loss"] += s.io_errors;
+	tally["requests: memory changed in flight"] += s.alternatives;
+	tally["cells checked"] += s.cells_checked;
+	tally["control operations"] += s.control;
+	tally["control operations in doubt at a cut"] += s.in_doubt;
+	tally["control operations: bad input refused"] += s.refused;
+	for (const auto &drive : drives_) {
+		const DriveStats &d = drive->stats();
+
+		tally["drives: reads"] += d.reads;
+		tally["drives: writes"] += d.writes;
+		tally["drives: flushes"] += d.flushes;
+		tally["drives: completed before submit returned"] += d.inline_completions;
+		tally["drives: blocks kept at a cut"] += d.cut_kept;
+		tally["drives: blocks dropped at a cut"] += d.cut_dropped;
+		tally["faults: drives vanished"] += d.vanished;
+		tally["faults: blocks rotten"] += d.rotten;
+		tally["faults: blocks unreadable"] += d.bad_blocks;
+		tally["faults: read errors"] += d.read_errors;
+		tally["faults: write errors"] += d.write_errors;
+	}
+}
+
+}  // namespace pav::sim

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+// One seed: drives, a group on them, and several lives of a machine that has it open, each ended by a power cut or in good order.
+#pragma once
+
+#include "host.h"
+#include "load.h"
+#include "plan.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pav::sim {
+
+// Named counts over all seeds.
+using Tally = std::map<std::string, uint64_t>;
+
+class World : private Expectations {
+public:
+	World(uint64_t seed, bool verbose);
+
+	void run();	// ends the process by fail() if anything is wrong
+	const Trace &trace() const { return trace_; }
+	const Plan &plan() const { return plan_; }
+	void add_to(Tally &tally) const;
+
+private:
+	enum class Outcome { ok, cut, refused };
+
+	bool no_space_is_legal() const override;
+	bool any_error_is_legal() const override { return lost_third_; }
+
+	// ---- lives ----
+	void power_on(bool may_fail_allocations);
+	void power_off(const char *how);	// orderly: checks that nothing is left
+	void cut();
+	template <typename P> Outcome run_until(const char *what, P done);
+	template <typename F> Outcome as_process(const char *name, F body);
+	bool create();
+	Outcome open(const std::vector<unsigned int> &absent);
+	Outcome read_back();
+	Outcome close();
+	void life(bool last);
+	void third_loss();
+	void last_look();
+
+	// ---- faults ----
+	void arm_faults();
+	void fault_turn();
+	void vanish(unsigned int drive);
+	void fail_by_hand();
+	void check_drives();	// none but the suspects may have been failed
+	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
+
+	Plan plan_;
+	Rng rng_;
+	Trace trace_;
+	std::vector<std::unique_ptr<Drive>> drives_;
+	std::vector<pav_dev> devs_;
+	Load load_;
+	std::unique_ptr<Machine> machine_;
+	pav_host_ops ops_{};
+	pav_engine *engine_ = nullptr;
+	bool harmed_ = false;		// a suspect was: data on it may be bad
+	bool lost_third_ = false;
+	const char *writes_forbidden_ = nullptr;
+	bool said_faulted_ = false;
+	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen
+	uint64_t cuts_ = 0, lives_ = 0, events_ = 0, alloc_failures_ = 0;
+	Tally tally_;
+};
+
+}  // namespace pav::sim
