@@ -24,6 +24,12 @@ struct pav_host_ops {
 	void (*event)(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
 };
 
+/* Somebody who waits for something and is called back, from a worker, when it may be there. */
+struct pav_waiter {
+	struct list_head link;
+	void (*fn)(struct pav_waiter *w);
+};
+
 /* ---- requests ---- */
 
 enum pav_req_op { PAV_READ, PAV_WRITE, PAV_UNMAP };	/* UNMAP serves discard and write-zeroes: what was unmapped reads back zero */
@@ -44,10 +50,14 @@ struct pav_req {
 	struct pav_req_env env;			/* the host's part: its bio, its buffer */
 
 	/* the engine's part */
-	struct list_head link;
-	struct llist_node llink;
-	struct pav_node *leaf;
-	atomic_t pending;
+	struct pav_waiter wait;			/* map: for a node, room, or its range of LBAs */
+	struct list_head link;			/* log: the stream's queue */
+	struct llist_node llink;		/* log: on its way to a stream */
+	struct pav_node *leaf;			/* write, unmap: pinned from admission to completion */
+	unsigned int vol_id;
+	unsigned int hint;			/* log: which stream; read: which reader count */
+	DECLARE_BITMAP(repair, 256);		/* read: cells that the direct way did not deliver */
+	atomic_t pending;			/* cells (unmap: 1) or reads not yet done */
 	unsigned int next;			/* log: the next cell to put into a stripe */
 	u32 *crc;				/* read: room for @cells sums, given by the host; may be NULL for other ops */
 };

@@ -61,6 +61,9 @@ void pav_timer_init(struct pav_timer *t, void (*fn)(struct pav_timer *t));	/* @f
 void pav_timer_arm(struct pav_timer *t, u64 delay_ns);			/* any; re-arming moves it */
 void pav_timer_cancel(struct pav_timer *t);				/* process; @fn is not running when this returns */
 
+/* The CPU the caller runs on, or any number: a hint that spreads load. Any context. */
+unsigned int pav_cpu(void);
+
 /* ---- vector registers: between begin and end no sleep; not in hard interrupts ---- */
 void pav_vector_begin(void);
 void pav_vector_end(void);

@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The checkpoint. What it promises: see checkpoint.h, and I5, I6 in DESIGN.md. */
+#include "checkpoint.h"
+
+static void node_written(struct pav_req *req)
+{
+	struct pav_node_write *w = container_of(req, struct pav_node_write, req);
+	struct pav_checkpoint *c = w->ctx;
+
+	if (atomic_dec_and_test(&c->pending))
+		complete(&c->all);
+}
+
+/* Sets the entry of @key (a node, or a block of the node table) in the block above it. */
+static int table_set(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc)
+{
+	struct pav_map *map = c->map;
+	int level = PAV_KEY_LEVEL(key);
+	u64 index = key & ((1ULL << 56) - 1), old;
+	struct pav_d_entry *e;
+	struct pav_node *t = NULL;
+	unsigned long flags;
+
+	if (level == PAV_TABLE_LEVELS - 1) {
+		e = &map->root;
+	} else {
+		t = pav_node_get_wait(map, PAV_TABLE_KEY(level + 1, index >> PAV_TABLE_BITS));
+		if (t->error) {
+			pav_node_put(map, t);
+			return t->error;
+		}
+		e = (struct pav_d_entry *)t->data + (index & ((1u << PAV_TABLE_BITS) - 1));
+	}
+	if (t)
+		spin_lock_irqsave(&t->lock, flags);
+	old = le64_to_cpu(e->loc);
+	e->loc = cpu_to_le64(loc);
+	e->crc = cpu_to_le32(crc);
+	e->birth = cpu_to_le32(c->log->birth);
+	if (t && !t->dirty) {
+		t->dirty = true;
+		spin_lock(&map->dirty_lock);
+		list_add_tail(&t->dirty_link, &map->tdirty[level + 1]);
+		map->tdirty_count++;
+		spin_unlock(&map->dirty_lock);
+	}
+	if (t)
+		spin_unlock_irqrestore(&t->lock, flags);
+	if (loc)
+		pav_log_live(c->log, loc, 1);
+	if (old)
+		pav_log_live(c->log, old, -1);
+	if (t)
+		pav_node_put(map, t);
+	return 0;
+}
+
+/* A node of the tree is on its way to disk, or need not go: it is clean, unless it changed meanwhile. @again: it must stay dirty. */
+static void node_cleaned(struct pav_map *map, struct pav_node *n, bool again)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&n->lock, flags);
+	spin_lock(&map->dirty_lock);
+	if (n->shadow) {
+		map->shadow[map->shadows++] = n->shadow;
+		n->shadow = NULL;
+	}
+	n->ckpt = false;
+	n->dirty |= again;
+	if (n->dirty)
+		list_add_tail(&n->dirty_link, &map->dirty);
+	spin_unlock(&map->dirty_lock);
+	pav_node_unclaim_if_idle(map, n);
+	spin_unlock_irqrestore(&n->lock, flags);
+}
+
+/* The image of @n is on its way to the table or has failed to get there; until now a pin kept @n in the cache. */
+static void image_written(struct pav_checkpoint *c, struct pav_node *n, int error)
+{
+	struct pav_map *map = c->map;
+	int level = PAV_KEY_LEVEL(n->key);
+	unsigned long flags;
+
+	spin_lock_irqsave(&n->lock, flags);
+	spin_lock(&map->dirty_lock);
+	if (level >= 0) {
+		/* Only the checkpoint changes these, and not since: it changes a level before it writes it. */
+		n->dirty = error != 0;
+		if (error) {
+			list_add_tail(&n->dirty_link, &map->tdirty[level]);
+			map->tdirty_count++;
+		}
+	} else if (error && !n->dirty) {
+		n->dirty = true;
+		list_add_tail(&n->dirty_link, &map->dirty);
+		/* It may have been let go as clean: it counts again, beyond the limit if need be. */
+		if (!n->claimed) {
+			n->claimed = true;
+			atomic_inc(&map->claimed);
+		}
+	}
+	spin_unlock(&map->dirty_lock);
+	spin_unlock_irqrestore(&n->lock, flags);
+	pav_node_put(map, n);
+}
+
+/* Writes what is staged and enters where it went. */
+static int flush(struct pav_checkpoint *c)
+{
+	unsigned int i, n = c->staged;
+	int error = 0;
+
+	if (!n)
+		return 0;
+	c->staged = 0;
+	init_completion(&c->all);
+	atomic_set(&c->pending, n);
+	for (i = 0; i < n; i++)
+		pav_log_submit_node(c->log, &c->write[i]);
+	wait_for_completion(&c->all);
+	for (i = 0; i < n; i++) {
+		int e = c->write[i].req.error;
+
+		if (!e)
+			e = table_set(c, c->write[i].req.lba, c->write[i].loc, c->write[i].crc);
+		if (c->node[i])
+			image_written(c, c->node[i], e);
+		error = error ? error : e;
+	}
+	atomic64_add(n, &c->nodes);
+	pav_log_unpark(c->log);
+	pav_map_room(c->map);
+	return error;
+}
+
+/*
+ * Room for the image of @key. @n: the node it is of, which is kept in the cache until the table tells its new place: a load from the old one must
+ * not come in between. NULL: it is of no node.
+ */
+static u8 *stage(struct pav_checkpoint *c, u64 key, struct pav_node *n, int *error)
+{
+	struct pav_node_write *w;
+	int e = c->staged == PAV_CKPT_BATCH ? flush(c) : 0;
+
+	*error = *error ? *error : e;
+	if (n)
+		atomic_inc(&n->pins);
+	c->node[c->staged] = n;
+	w = &c->write[c->staged];
+	memset(w, 0, sizeof(*w));
+	w->ctx = c;
+	w->req.op = (enum pav_req_op)PAV_REQ_NODE;
+	w->req.lba = key;
+	w->req.cells = 1;
+	w->req.done = node_written;
+	w->buf = c->stage[c->staged];
+	return c->stage[c->staged++];
+}
+
+static struct pav_node *take_first(struct pav_map *map, struct list_head *list)
+{
+	struct pav_node *n = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&map->dirty_lock, flags);
+	if (!list_empty(list)) {
+		n = list_first_entry(list, struct pav_node, dirty_link);
+		list_del(&n->dirty_link);
+	}
+	spin_unlock_irqrestore(&map->dirty_lock, flags);
+	return n;
+}
+
+static int flush_level(struct pav_checkpoint *c, int level)
+{
+	struct pav_node *n;
+	int error = flush(c), e;
+
+	while (!error) {
+		n = take_first(c->map, &c->map->tdirty[level]);
+		if (!n)
+			break;
+		c->map->tdirty_count--;
+		memcpy(stage(c, n->key, n, &error), n->data, PAV_CELL_BYTES);
+	}
+	e = flush(c);
+	return error ? error : e;
+}
+
+static int flush_table(struct pav_checkpoint *c)
+{
+	int level, error = 0;
+
+	for (level = 0; level < PAV_TABLE_LEVELS && !error; level++)
+		error = flush_level(c, level);
+	return error;
+}
+
+/* Images of the nodes that were dirty at the snapshot. With @error they all stay dirty. */
+static int write_nodes(struct pav_checkpoint *c, int error)
+{
+	struct pav_map *map = c->map;
+	struct pav_node *n;
+	int e;
+
+	while ((n = take_first(map, &map->ckpt))) {
+		unsigned long flags;
+
+		if (error) {
+			node_cleaned(map, n, true);
+			continue;
+		}
+		if (n->dead) {
+			/* Nobody is there to change it again. */
+			error = table_set(c, n->key, 0, 0);
+			n->dead = error != 0;
+			node_cleaned(map, n, error != 0);
+			continue;
+		}
+		{
+			u8 *image = stage(c, n->key, n, &error);
+
+			spin_lock_irqsave(&n->lock, flags);
+			memcpy(image, n->shadow ? n->shadow : n->data, PAV_CELL_BYTES);
+			spin_unlock_irqrestore(&n->lock, flags);
+		}
+		node_cleaned(map, n, false);
+		/* Blocks of the node table take slots too: not too many of them. */
+		if (!error && map->tdirty_count > map->nslots / 8)
+			error = flush_table(c);
+	}
+	e = flush(c);
+	return error ? error : e;
+}
+
+static int write_volumes(struct pav_checkpoint *c)
+{
+	unsigned int id;
+	int error = 0;
+
+	for (id = 0; id < PAV_MAX_VOLUMES && !error; id++) {
+		struct pav_volume *vol = c->map->volumes[id];
+		u8 *image;
+
+		if (!vol || !vol->snapped)
+			continue;
+		if (vol->state_snap == PAV_VOLUME_NONE) {
+			error = table_set(c, PAV_NR_VOLUME + id, 0, 0);
+		} else {
+			image = stage(c, PAV_NR_VOLUME + id, NULL, &error);
+			pav_volume_encode(vol, (struct pav_d_volume *)image);
+		}
+	}
+	return error;
+}
+
+static void encode_segments(struct pav_checkpoint *c, u32 node, u8 *image)
+{
+	struct pav_d_segment *d = (struct pav_d_segment *)image;
+	u32 i, first = node * PAV_SEGS_PER_NODE;
+
+	memset(image, 0, PAV_CELL_BYTES);
+	for (i = 0; i < PAV_SEGS_PER_NODE && first + i < c->g->segments; i++) {
+		pav_log_encode_segment(c->log, first + i, &d[i]);
+		if (d[i].state != PAV_SEG_FREE)
+			d[i].live = cpu_to_le32(c->live_snap[first + i]);
+	}
+}
+
+/* Last of all that needs room: no segment may change its state between the images made here and the commit, but ones in the replay list. */
+static int write_segments(struct pav_checkpoint *c)
+{
+	unsigned int n = 0, tables;
+	u32 i;
+	int error;
+
+	for (i = 0; i < c->log->seg_nodes; i++)
+		n += c->seg_snap[i] || READ_ONCE(c->log->seg_dirty[i]);
+	/* Every dirty block of the table, those the segments' images will dirty, all the way up. */
+	tables = c->map->tdirty_count + 2 * n + 2 * PAV_TABLE_LEVELS;
+	tables += tables / 2;
+	error = flush(c);
+	if (!error)
+		error = pav_log_reserve_meta(c->log, n + tables);
+	/* Setting segments aside may have dirtied more of them; look again. */
+	for (i = 0; i < c->log->seg_nodes && !error; i++) {
+		u8 *image;
+
+		if (!c->seg_snap[i] && !READ_ONCE(c->log->seg_dirty[i]))
+			continue;
+		image = stage(c, PAV_NR_SEGMENTS + i, NULL, &error);
+		encode_segments(c, i, image);
+		c->seg_snap[i] = 1;
+	}
+	return error ? error : flush(c);
+}
+
+struct commit {
+	struct pav_checkpoint *c;
+	u64 seq, log_id;
+};
+
+static void change_superblock(void *ctx, struct pav_d_superblock *sb)
+{
+	struct commit *m = ctx;
+
+	sb->root = m->c->map->root;
+	sb->seq = cpu_to_le64(m->seq);
+	if (m->log_id)
+		sb->log_id = cpu_to_le64(m->log_id);
+	sb->next_node = cpu_to_le64(atomic64_read(&m->c->map->next_node));
+	sb->checkpoint = cpu_to_le32(m->c->log->birth);
+}
+
+static void snapshot(struct pav_checkpoint *c)
+{
+	struct pav_map *map = c->map;
+	struct pav_node *n;
+	unsigned int id;
+	unsigned long flags;
+	u32 i, j;
+
+	pav_log_snapshot(c->log);
+	bitmap_zero(c->dead, c->g->segments);
+	pav_log_find_dead(c->log, c->dead);
+	for (i = 0; i < c->log->seg_nodes; i++) {
+		if (!READ_ONCE(c->log->seg_dirty[i]))
+			continue;
+		WRITE_ONCE(c->log->seg_dirty[i], 0);
+		c->seg_snap[i] = 1;
+		for (j = i * PAV_SEGS_PER_NODE; j < min_t(u32, (i + 1) * PAV_SEGS_PER_NODE, c->g->segments); j++)
+			c->live_snap[j] = atomic_read(&c->log->seg[j].live);
+	}
+	for (id = 0; id < PAV_MAX_VOLUMES; id++) {
+		struct pav_volume *vol = map->volumes[id];
+
+		if (!vol || !(vol->dirty || vol->snapped))
+			continue;
+		vol->dirty = false;
+		vol->snapped = true;
+		pav_volume_snapshot(vol);
+	}
+	/* Nobody changes nodes now but walks that make children; each of those is either before this or after it. */
+	spin_lock_irqsave(&map->dirty_lock, flags);
+	list_splice_init(&map->dirty, &map->ckpt);
+	spin_unlock_irqrestore(&map->dirty_lock, flags);
+	list_for_each_entry(n, &map->ckpt, dirty_link) {
+		spin_lock_irqsave(&n->lock, flags);
+		n->dirty = false;
+		n->ckpt = true;
+		spin_unlock_irqrestore(&n->lock, flags);
+	}
+}
+
+int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
+{
+	struct pav_map *map = c->map;
+	struct list_head unmaps;
+	struct commit m = { .c = c, .log_id = log_id };
+	u64 start = pav_now_ns();
+	unsigned int id;
+	bool again = false;
+	int error;
+	u32 i;
+
+	INIT_LIST_HEAD(&unmaps);
+	m.seq = pav_log_freeze(c->log);
+	pav_map_apply_unmaps(map, &unmaps);
+	if (seq)
+		m.seq = seq;
+	snapshot(c);
+	pav_log_thaw(c->log);
+	c->freeze_ns = pav_now_ns() - start;
+
+	error = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);
+	if (!error)
+		error = write_volumes(c);
+	if (!error)
+		error = write_segments(c);
+	if (!error)
+		error = flush_table(c);
+	c->staged = 0;
+	if (!error)
+		error = pav_group_commit(c->g, true, change_superblock, &m);
+	if (!error) {
+		for (i = 0; i < c->log->seg_nodes; i++)
+			c->seg_snap[i] = 0;
+		for (id = 0; id < PAV_MAX_VOLUMES; id++)
+			if (map->volumes[id])
+				map->volumes[id]->snapped = false;
+		c->log->birth++;
+		if (find_next_bit(c->dead, c->g->segments, 0) < c->g->segments) {
+			pav_map_wait_readers(map);
+			pav_log_free_segments(c->log, c->dead);
+			again = pav_log_is_full(c->log, false);
+		} else {
+			pav_log_is_full(c->log, true);
+		}
+		atomic64_inc(&c->count);
+	} else {
+		pav_reached("checkpoint failed");
+		pav_log(PAV_ERR, "%s: checkpoint failed: error %d; the one before it stands", c->g->name, error);
+	}
+	c->last_ns = pav_now_ns() - start;
+	pav_log_unpark(c->log);
+	pav_map_unmaps_done(map, &unmaps, error);
+	pav_map_room(map);
+	pav_log_kick(c->log);
+	if (again)
+		pav_checkpoint_want(c);
+	return error;
+}
+
+int pav_checkpoint_run(struct pav_checkpoint *c)
+{
+	int error;
+
+	mutex_lock(&c->lock);
+	error = pav_checkpoint_locked(c, 0, 0);
+	mutex_unlock(&c->lock);
+	return error;
+}
+
+static void checkpoint_work(struct pav_work *work)
+{
+	struct pav_checkpoint *c = container_of(work, struct pav_checkpoint, work);
+
+	if (!READ_ONCE(c->off))
+		pav_checkpoint_run(c);
+}
+
+void pav_checkpoint_want(void *ctx)
+{
+	struct pav_checkpoint *c = ctx;
+
+	if (!READ_ONCE(c->off))
+		pav_work_queue(c->worker, &c->work);
+}
+
+int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pav_log *log, struct pav_map *map)
+{
+	unsigned int i;
+
+	c->g = g;
+	c->log = log;
+	c->map = map;
+	c->off = true;
+	mutex_init(&c->lock);
+	pav_work_init(&c->work, checkpoint_work);
+	c->worker = pav_worker_create("checkpoint");
+	c->seg_snap = pav_alloc(log->seg_nodes);
+	c->live_snap = pav_alloc(sizeof(*c->live_snap) * g->segments);
+	c->dead = pav_alloc(DIV_ROUND_UP(g->segments, 64) * 8);
+	c->write = pav_alloc(sizeof(*c->write) * PAV_CKPT_BATCH);
+	c->node = pav_alloc(sizeof(*c->node) * PAV_CKPT_BATCH);
+	if (!c->worker || !c->seg_snap || !c->live_snap || !c->dead || !c->write || !c->node)
+		return -ENOMEM;
+	for (i = 0; i < PAV_CKPT_BATCH; i++) {
+		c->stage[i] = pav_alloc_cells(1);
+		if (!c->stage[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void pav_checkpoint_free(struct pav_checkpoint *c)
+{
+	unsigned int i;
+
+	if (c->worker)
+		pav_worker_destroy(c->worker);
+	for (i = 0; i < PAV_CKPT_BATCH; i++)
+		if (c->stage[i])
+			pav_free_cells(c->stage[i], 1);
+	pav_free(c->node);
+	pav_free(c->write);
+	pav_free(c->dead);
+	pav_free(c->live_snap);
+	pav_free(c->seg_snap);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The checkpoint: makes the state of the map as it is at one sequence number durable, so that replay can begin there.
+ *
+ *	freeze		streams stop issuing; what is in flight is applied
+ *	snapshot	dirty nodes are marked; counts and roots are copied; the replay list is marked
+ *	thaw		I/O goes on; a marked node that changes leaves its old image in a shadow
+ *	nodes		images of marked nodes go to the metadata stream
+ *	volumes, segments	their records too
+ *	table		blocks of the node table, from the lowest level to the root
+ *	commit		superblocks: the new root, sequence number and replay list
+ *	free		segments in which nothing is alive, once readers have left
+ */
+#ifndef PAV_CHECKPOINT_H
+#define PAV_CHECKPOINT_H
+
+#include "../map/map.h"
+
+#define PAV_CKPT_BATCH	64u
+
+struct pav_checkpoint {
+	struct pav_group *g;
+	struct pav_log *log;
+	struct pav_map *map;
+	struct pav_worker *worker;
+	struct pav_work work;
+	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
+	bool off;			/* closing: requests are not heard any more */
+
+	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */
+	u32 *live_snap;			/* by segment */
+	unsigned long *dead;		/* by segment */
+	struct pav_node_write *write;	/* PAV_CKPT_BATCH */
+	struct pav_node **node;		/* whose image write[i] is; NULL: none's */
+	u8 *stage[PAV_CKPT_BATCH];
+	unsigned int staged;
+	atomic_t pending;
+	struct completion all;
+
+	atomic64_t count, nodes;
+	u64 last_ns, freeze_ns;		/* how long the last one took, and had streams stopped */
+};
+
+int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pav_log *log, struct pav_map *map);
+void pav_checkpoint_free(struct pav_checkpoint *c);
+
+/* Asks for one soon. Any context. */
+void pav_checkpoint_want(void *c);
+
+/* Writes one now. Process context. -ENOSPC, -EIO; then the last one stands. */
+int pav_checkpoint_run(struct pav_checkpoint *c);
+/* The same, c->lock held. @seq: what the state includes, if replay says so; 0: the log's newest. @log_id: 0, or the log's new one. */
+int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id);
+
+#endif

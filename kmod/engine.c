@@ -1,0 +1,989 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The engine put together: making, opening and closing a group; control of its volumes; the entrance for requests.
+ *
+ * Everything that changes a volume's record is made durable by a checkpoint before it returns, so that such changes need no entries in the log.
+ */
+#include "engine.h"
+#include "background/checkpoint.h"
+
+struct pav_engine {
+	struct pav_group g;
+	struct pav_log log;
+	struct pav_map map;
+	struct pav_checkpoint ckpt;
+	struct pav_log_ops log_ops;
+	struct mutex control;		/* volumes, their records, and whoever changes them */
+	unsigned int space_level;	/* last told by an event, in percent */
+};
+
+#define DEFAULT_SEGMENT_BLOCKS	1024u
+#define DEFAULT_RESERVE		15u
+#define MIN_SEGMENTS		24u
+#define GENERATION_JUMP		16u	/* at open: past anything a drive that is absent now may have seen of commits cut short */
+
+/* ---- superblocks without a group ---- */
+
+struct sync_io {
+	struct pav_io io;
+	struct completion done;
+};
+
+static void sync_done(struct pav_io *io)
+{
+	complete(&container_of(io, struct sync_io, io)->done);
+}
+
+static int cell_io(struct pav_dev *dev, enum pav_io_op op, u64 block, void *buf)
+{
+	struct sync_io *s = pav_alloc(sizeof(*s));
+	int error;
+
+	if (!s)
+		return -ENOMEM;
+	init_completion(&s->done);
+	s->io.dev = dev;
+	s->io.op = op;
+	s->io.block = block;
+	s->io.cells = 1;
+	s->io.fua = op == PAV_IO_WRITE && pav_dev_volatile(dev);
+	s->io.buf = buf;
+	s->io.done = sync_done;
+	pav_io_submit(&s->io);
+	wait_for_completion(&s->done);
+	error = s->io.error;
+	pav_free(s);
+	return error;
+}
+
+/* The newest valid superblock of a drive, into @sb. @cell: room for one more. */
+static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, struct pav_d_superblock *cell, struct pav_err *err)
+{
+	const char *why = NULL, *bad = NULL;
+	bool found = false, blank;
+	unsigned int slot;
+	int error;
+
+	if (pav_dev_blocks(dev) < PAV_SEGMENTS_CELL + PAV_SEGMENT_MIN_BLOCKS)
+		return pav_fail(err, -ENOENT, "drive %s: too small to hold a superblock", pav_dev_name(dev));
+	for (slot = 0; slot < 2; slot++) {
+		error = cell_io(dev, PAV_IO_READ, PAV_SB_CELL(slot), cell);
+		if (error == -ENOMEM)
+			return pav_fail(err, error, "drive %s: out of memory", pav_dev_name(dev));
+		why = error ? "superblock cannot be read" : pav_sb_check(cell, pav_dev_blocks(dev), &blank);
+		if (why) {
+			if (error || !blank)
+				bad = why;
+			continue;
+		}
+		if (!found || le64_to_cpu(cell->generation) > le64_to_cpu(sb->generation))
+			*sb = *cell;
+		found = true;
+	}
+	if (bad)
+		pav_log(PAV_WARN, "drive %s: one superblock slot: %s", pav_dev_name(dev), bad);
+	if (found)
+		return 0;
+	if (!bad)
+		return pav_fail(err, -ENOENT, "drive %s: holds no superblock", pav_dev_name(dev));
+	return pav_fail(err, bad[0] == 'w' ? -EOPNOTSUPP : -EUCLEAN, "drive %s: %s", pav_dev_name(dev), bad);
+}
+
+int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	int error = -ENOMEM;
+
+	if (sb && cell)
+		error = read_superblock(dev, sb, cell, err);
+	else
+		pav_fail(err, error, "drive %s: out of memory", pav_dev_name(dev));
+	if (!error) {
+		memset(out, 0, sizeof(*out));
+		memcpy(out->group, sb->name, sizeof(out->group));
+		memcpy(out->group_uuid, sb->group_uuid, 16);
+		memcpy(out->drive_uuid, sb->drive_uuid, 16);
+		out->slot = le16_to_cpu(sb->slot);
+		out->data_drives = le16_to_cpu(sb->data_drives);
+		out->drives = le16_to_cpu(sb->slots);
+		out->state = sb->members[out->slot].state;
+		out->generation = le64_to_cpu(sb->generation);
+	}
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
+static void make_uuid(u8 *uuid)
+{
+	pav_random(uuid, 16);
+	uuid[6] = (uuid[6] & 0x0f) | 0x40;
+	uuid[8] = (uuid[8] & 0x3f) | 0x80;
+}
+
+static int create_superblock(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_d_superblock *sb,
+			     struct pav_err *err)
+{
+	u64 blocks = ~0ULL, segment_blocks = p->segment_blocks ? p->segment_blocks : DEFAULT_SEGMENT_BLOCKS, segments;
+	unsigned int i, active = 0, k;
+
+	if (!pav_name_ok(p->name))
+		return pav_fail(err, -EINVAL, "group name '%.63s': use 1 to %u letters, digits, '.', '_', '-', beginning with a letter or digit", p->name,
+				PAV_NAME_MAX);
+	if (n > PAV_MAX_DRIVES)
+		return pav_fail(err, -EINVAL, "group %s: %u drives are too many: at most %u, spares included", p->name, n, PAV_MAX_DRIVES);
+	for (i = 0; i < n; i++) {
+		active += !drives[i].spare;
+		blocks = min_t(u64, blocks, pav_dev_blocks(drives[i].dev));
+	}
+	k = p->data_drives ? p->data_drives : active >= 2 ? active - 2 : 0;
+	if (k < 2 || k > 30 || active < k + 2)
+		return pav_fail(err, -EINVAL, "group %s: %u data drives (and 2 for parity) of %u that are no spares: give 4 to 32 drives, at least 2 more than data drives",
+				p->name, k, active);
+	if (segment_blocks < PAV_SEGMENT_MIN_BLOCKS || segment_blocks > PAV_SEGMENT_MAX_BLOCKS)
+		return pav_fail(err, -EINVAL, "group %s: a segment of %llu blocks: use %u to %u", p->name, (unsigned long long)segment_blocks,
+				PAV_SEGMENT_MIN_BLOCKS, PAV_SEGMENT_MAX_BLOCKS);
+	if (p->reserve_percent > 90)
+		return pav_fail(err, -EINVAL, "group %s: a reserve of %u percent: use 1 to 90", p->name, p->reserve_percent);
+	segments = blocks > PAV_SEGMENTS_CELL ? (blocks - PAV_SEGMENTS_CELL) / segment_blocks : 0;
+	segments = min_t(u64, segments, PAV_MAX_SEGMENTS);
+	if (segments < MIN_SEGMENTS)
+		return pav_fail(err, -EINVAL, "group %s: the smallest drive holds %llu MiB: at least %llu MiB are needed", p->name,
+				(unsigned long long)blocks >> 8, (unsigned long long)(PAV_SEGMENTS_CELL + MIN_SEGMENTS * segment_blocks + 255) >> 8);
+
+	memset(sb, 0, sizeof(*sb));
+	memcpy(sb->magic, PAV_SB_MAGIC, sizeof(sb->magic));
+	sb->version = cpu_to_le16(PAV_FORMAT_VERSION);
+	make_uuid(sb->group_uuid);
+	strscpy(sb->name, p->name, sizeof(sb->name));
+	sb->generation = cpu_to_le64(1);
+	sb->admit_generation = cpu_to_le64(1);
+	pav_random(&sb->log_id, sizeof(sb->log_id));
+	sb->next_node = cpu_to_le64(1);
+	sb->created = sb->committed = cpu_to_le64(pav_real_seconds());
+	sb->segment_blocks = cpu_to_le32(segment_blocks);
+	sb->segments = cpu_to_le32(segments);
+	sb->data_drives = cpu_to_le16(k);
+	sb->slots = cpu_to_le16(n);
+	sb->reserve_percent = cpu_to_le16(p->reserve_percent ? p->reserve_percent : DEFAULT_RESERVE);
+	for (i = 0; i < n; i++) {
+		struct pav_drive path;
+
+		make_uuid(sb->members[i].uuid);
+		sb->members[i].state = drives[i].spare ? PAV_DRIVE_SPARE : PAV_DRIVE_ACTIVE;
+		pav_drive_set_path(&path, pav_dev_name(drives[i].dev));
+		memcpy(sb->members[i].path, path.path, sizeof(path.path));
+	}
+	return 0;
+}
+
+int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_err *err)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	unsigned int i, pass;
+	int error = -ENOMEM;
+
+	if (sb && cell)
+		error = create_superblock(drives, n, p, sb, err);
+	else
+		pav_fail(err, error, "group %s: out of memory", p->name);
+	/* First no slot may say anything old, then the newer slot says all. */
+	for (pass = 0; pass < 2 && !error; pass++)
+		for (i = 0; i < n && !error; i++) {
+			memset(cell, 0, sizeof(*cell));
+			if (pass) {
+				*cell = *sb;
+				cell->slot = cpu_to_le16(i);
+				memcpy(cell->drive_uuid, sb->members[i].uuid, 16);
+				pav_seal(cell, offsetof(struct pav_d_superblock, crc));
+			} else {
+				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(0), cell);
+			}
+			if (!error)
+				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(1), cell);
+			if (error)
+				pav_fail(err, error, "group %s: drive %s: its superblock cannot be written (error %d); take another drive", p->name,
+					 pav_dev_name(drives[i].dev), error);
+		}
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
+int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
+{
+	void *zero = pav_alloc_cells(1);
+	unsigned int i;
+	int error = zero ? 0 : -ENOMEM, e;
+
+	if (!zero)
+		return pav_fail(err, error, "out of memory");
+	memset(zero, 0, PAV_CELL_BYTES);
+	for (i = 0; i < 2 * n; i++) {
+		e = cell_io(drives[i / 2].dev, PAV_IO_WRITE, PAV_SB_CELL(i & 1), zero);
+		if (e)
+			error = pav_fail(err, e, "drive %s: its superblock cannot be wiped (error %d)", pav_dev_name(drives[i / 2].dev), e);
+	}
+	pav_free_cells(zero, 1);
+	return error;
+}
+
+/* ---- open ---- */
+
+/* Reads all superblocks, picks the newest into @sb, fits the drives into @g. */
+static int gather_drives(struct pav_engine *e, const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_err *err)
+{
+	struct pav_d_superblock *all = pav_alloc(sizeof(*all) * max_t(unsigned int, n, 1)), *cell = pav_alloc_cells(1);
+	unsigned int i, j, newest = 0, valid = 0;
+	struct pav_group *g = &e->g;
+	u64 admit = ~0ULL;
+	struct pav_err one;
+	int error = -ENOENT;
+
+	if (!all || !cell) {
+		error = pav_fail(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	pav_fail(err, error, "no drives were given");
+	for (i = 0; i < n; i++) {
+		int er = read_superblock(drives[i].dev, &all[i], cell, &one);
+
+		if (er) {
+			all[i].magic[0] = '\0';
+			pav_log(PAV_WARN, "import: %s", one.text);
+			if (!valid)
+				error = er;
+			if (err && !valid)
+				*err = one;
+			continue;
+		}
+		if (valid && memcmp(all[i].group_uuid, all[newest].group_uuid, 16) != 0) {
+			error = pav_fail(err, -EINVAL, "drive %s belongs to group %s, drive %s to group %s: import one group at a time",
+					 pav_dev_name(drives[i].dev), all[i].name, pav_dev_name(drives[newest].dev), all[newest].name);
+			goto out;
+		}
+		if (!valid++ || le64_to_cpu(all[i].generation) > le64_to_cpu(all[newest].generation))
+			newest = i;
+	}
+	if (!valid)
+		goto out;
+	if (p->expect_name && strcmp(p->expect_name, all[newest].name) != 0) {
+		error = pav_fail(err, -EINVAL, "these drives hold group %s, not %.63s", all[newest].name, p->expect_name);
+		goto out;
+	}
+	error = pav_group_init(g, &all[newest], p);
+	if (error) {
+		pav_fail(err, error, "group %s: out of memory", all[newest].name);
+		goto out;
+	}
+	for (i = 0; i < n; i++) {
+		unsigned int slot = le16_to_cpu(all[i].slot);
+		const char *why = NULL;
+
+		if (!all[i].magic[0])
+			continue;
+		if (slot >= g->slots || memcmp(g->drives[slot].uuid, all[i].drive_uuid, 16) != 0)
+			why = "is no member any more";
+		else if (g->drives[slot].state == PAV_DRIVE_FAILED)
+			why = "failed earlier and comes back only through rebuild";
+		else if (le64_to_cpu(all[i].generation) < le64_to_cpu(all[newest].admit_generation))
+			why = "has missed changes and comes back only through rebuild";
+		if (why) {
+			pav_reached("stale drive refused");
+			pav_log(PAV_WARN, "%s: drive %s (slot %u) %s", g->name, pav_dev_name(drives[i].dev), slot, why);
+			continue;
+		}
+		for (j = 0; j < i; j++)
+			if (all[j].magic[0] && !memcmp(all[j].drive_uuid, all[i].drive_uuid, 16)) {
+				error = pav_fail(err, -EINVAL, "group %s: drives %s and %s are copies of one another: give only the one that is right",
+						 g->name, pav_dev_name(drives[j].dev), pav_dev_name(drives[i].dev));
+				goto out;
+			}
+		g->drives[slot].dev = drives[i].dev;
+		g->drives[slot].generation = le64_to_cpu(all[i].generation);
+		pav_drive_set_path(&g->drives[slot], pav_dev_name(drives[i].dev));
+		admit = min_t(u64, admit, g->drives[slot].generation);
+	}
+	for (i = 0; i < g->slots; i++)
+		if (!g->drives[i].dev && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_SPARE)) {
+			pav_reached("opened without a drive");
+			pav_log(PAV_WARN, "%s: drive %u (last seen at %s) is missing", g->name, i, g->drives[i].path);
+			g->gone |= BIT_ULL(i);
+		}
+	/* Until a commit is complete on all of them, whoever has what they have now has missed nothing. */
+	g->sb->admit_generation = cpu_to_le64(admit);
+	g->sb->generation = cpu_to_le64(le64_to_cpu(g->sb->generation) + GENERATION_JUMP);
+out:
+	if (cell)
+		pav_free_cells(cell, 1);
+	pav_free(all);
+	return error;
+}
+
+static int too_few(struct pav_group *g, struct pav_err *err)
+{
+	char list[120] = "";
+	unsigned int slot, at = 0;
+
+	for (slot = 0; slot < g->slots; slot++)
+		if (g->gone & BIT_ULL(slot))
+			at += scnprintf(list + at, sizeof(list) - at, "%s%u (%s)", at ? ", " : "", slot, g->drives[slot].path);
+	pav_reached("open refused: too few drives");
+	return pav_fail(err, -ENOMEDIUM, "group %s: more than two drives are missing from some of its data: %s. Nothing was changed; bring them back",
+			g->name, list);
+}
+
+static int load_segments(struct pav_engine *e, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	u64 slots = BIT_ULL(g->slots) - 1;
+	u32 i, j;
+
+	for (i = 0; i < e->log.seg_nodes; i++) {
+		struct pav_node *n = pav_node_get_wait(&e->map, PAV_NR_SEGMENTS + i);
+		const struct pav_d_segment *d = (const struct pav_d_segment *)n->data;
+		const char *why = NULL;
+		int error = n->error;
+
+		for (j = 0; j < PAV_SEGS_PER_NODE && i * PAV_SEGS_PER_NODE + j < g->segments && !error; j++) {
+			why = pav_segment_check(&d[j], slots);
+			error = why ? -EUCLEAN : pav_log_load_segment(&e->log, i * PAV_SEGS_PER_NODE + j, &d[j]);
+		}
+		pav_node_put(&e->map, n);
+		if (error == -EIO)
+			return too_few(g, err);
+		if (error)
+			return pav_fail(err, error, "group %s: segment table: %s", g->name, why ? why : "out of memory");
+	}
+	return 0;
+}
+
+static int load_volumes(struct pav_engine *e, struct pav_err *err)
+{
+	unsigned int block, i;
+
+	for (block = 0; block < PAV_MAX_VOLUMES >> PAV_TABLE_BITS; block++) {
+		struct pav_node *t = pav_node_get_wait(&e->map, PAV_TABLE_KEY(0, (PAV_NR_VOLUME >> PAV_TABLE_BITS) + block));
+		int error = t->error;
+
+		for (i = 0; i < 1u << PAV_TABLE_BITS && !error; i++) {
+			unsigned int id = (block << PAV_TABLE_BITS) + i;
+			const char *why = NULL;
+			struct pav_node *n;
+
+			if (!((struct pav_d_entry *)t->data)[i].loc)
+				continue;
+			n = pav_node_get_wait(&e->map, PAV_NR_VOLUME + id);
+			error = n->error ? n->error : pav_volume_decode(&e->map, id, (const struct pav_d_volume *)n->data, &why);
+			pav_node_put(&e->map, n);
+			if (error && error != -EIO)
+				pav_fail(err, error, "group %s: volume %u: %s", e->g.name, id, why ? why : "out of memory");
+		}
+		pav_node_put(&e->map, t);
+		if (error)
+			return error == -EIO ? too_few(&e->g, err) : error;
+	}
+	return 0;
+}
+
+/* Counts what the node table points to: of metadata segments no count is kept. */
+static int count_metadata(struct pav_engine *e, int level, u64 index)
+{
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; i < 1u << PAV_TABLE_BITS && !error; i++) {
+		struct pav_node *t = pav_node_get_wait(&e->map, PAV_TABLE_KEY(level, index));
+		u64 loc = le64_to_cpu(((struct pav_d_entry *)t->data)[i].loc);
+
+		error = t->error;
+		pav_node_put(&e->map, t);
+		if (!loc || error)
+			continue;
+		if (!pav_loc_ok(&e->g, loc))
+			return -EIO;
+		pav_log_live(&e->log, loc, 1);
+		if (level)
+			error = count_metadata(e, level - 1, index << PAV_TABLE_BITS | i);
+	}
+	return error;
+}
+
+static int replay_cell(void *ctx, u32 volume, u64 lba, u64 loc, u32 crc, u32 birth)
+{
+	struct pav_engine *e = ctx;
+	struct pav_volume *vol = e->map.volumes[volume];
+
+	/* Of a volume that was deleted since: its stripes are older than the deletion, which is a checkpoint. */
+	if (!vol || vol->state != PAV_VOLUME_LIVE || lba >= vol->cells)
+		return 0;
+	return pav_tree_set(vol, lba, 1, loc, crc, birth);
+}
+
+static int replay_unmap(void *ctx, u32 volume, u64 lba, u32 cells)
+{
+	struct pav_engine *e = ctx;
+	struct pav_volume *vol = e->map.volumes[volume];
+
+	if (!vol || vol->state != PAV_VOLUME_LIVE || lba + cells > vol->cells)
+		return 0;
+	return pav_tree_set(vol, lba, cells, 0, 0, 0);
+}
+
+static int replay_between(void *ctx, u64 seq)
+{
+	struct pav_engine *e = ctx;
+	int error;
+
+	pav_reached("checkpoint in the middle of replay");
+	mutex_lock(&e->ckpt.lock);
+	error = pav_checkpoint_locked(&e->ckpt, seq, 0);
+	mutex_unlock(&e->ckpt.lock);
+	return error == -ENOSPC ? -EIO : error;
+}
+
+static int finish_delete(struct pav_engine *e, struct pav_volume *vol)
+{
+	int more, error = 0;
+
+	do {
+		mutex_lock(&e->ckpt.lock);
+		more = pav_tree_free_some(vol, 16);
+		mutex_unlock(&e->ckpt.lock);
+		if (more && atomic_read(&e->map.claimed) > (int)e->map.claim_limit / 2)
+			error = pav_checkpoint_run(&e->ckpt);
+	} while (more && !error);
+	if (error)
+		return error;
+	vol->state = PAV_VOLUME_NONE;
+	vol->dirty = true;
+	error = pav_checkpoint_run(&e->ckpt);
+	if (!error) {
+		e->map.volumes[vol->id] = NULL;
+		pav_free(vol);
+	}
+	return error;
+}
+
+static int start(struct pav_engine *e, struct pav_err *err)
+{
+	struct pav_replay_ops ops = { .cell = replay_cell, .unmap = replay_unmap, .between = replay_between, .ctx = e };
+	unsigned int id;
+	u64 log_id = 0;
+	int error;
+
+	error = pav_log_replay(&e->log, &ops, err);
+	if (error)
+		return error;
+	while (!log_id || log_id == e->log.log_id)
+		pav_random(&log_id, sizeof(log_id));
+	pav_log_start(&e->log);
+	mutex_lock(&e->ckpt.lock);
+	error = pav_checkpoint_locked(&e->ckpt, 0, log_id);
+	mutex_unlock(&e->ckpt.lock);
+	if (error)
+		return pav_fail(err, error, "group %s: the checkpoint that ends replay failed (error %d)", e->g.name, error);
+	e->log.log_id = log_id;
+	WRITE_ONCE(e->ckpt.off, false);
+	if (pav_log_end_replay(&e->log) && pav_log_is_full(&e->log, false))
+		pav_checkpoint_run(&e->ckpt);
+	for (id = 0; id < PAV_MAX_VOLUMES; id++)
+		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING) {
+			pav_reached("deletion finished at open");
+			finish_delete(e, e->map.volumes[id]);
+		}
+	return 0;
+}
+
+static void engine_free(struct pav_engine *e)
+{
+	pav_checkpoint_free(&e->ckpt);
+	pav_log_free(&e->log);
+	pav_map_free(&e->map);
+	pav_group_free(&e->g);
+	pav_free(e);
+}
+
+int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err)
+{
+	struct pav_engine *e = pav_alloc(sizeof(*e));
+	int error;
+
+	if (!e)
+		return pav_fail(err, -ENOMEM, "out of memory");
+	mutex_init(&e->control);
+	error = gather_drives(e, drives, n, p, err);
+	if (error)
+		goto fail;
+	/* Not a byte is written before it is known that enough drives are there. */
+	e->g.faulted = true;
+	e->log_ops = pav_map_log_ops;
+	e->log_ops.want_checkpoint = pav_checkpoint_want;
+	e->log_ops.ctx = &e->ckpt;
+	e->map.want_checkpoint = pav_checkpoint_want;
+	e->map.ctx = &e->ckpt;
+	error = pav_log_init(&e->log, &e->g, &e->log_ops, p->streams ? p->streams : 2);
+	if (!error)
+		error = pav_map_init(&e->map, &e->g, &e->log, p);
+	if (!error)
+		error = pav_checkpoint_init(&e->ckpt, &e->g, &e->log, &e->map);
+	if (error) {
+		pav_fail(err, error, "group %s: out of memory", e->g.name);
+		goto fail;
+	}
+	error = load_segments(e, err);
+	if (!error)
+		error = load_volumes(e, err);
+	if (error)
+		goto fail;
+	error = pav_log_load_replay_list(&e->log);
+	if (!error && e->map.root.loc) {
+		pav_log_live(&e->log, le64_to_cpu(e->map.root.loc), 1);
+		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
+	}
+	if (error == -EIO || (!error && pav_group_worst_loss(&e->g, e->g.gone) > 2)) {
+		error = too_few(&e->g, err);
+		goto fail;
+	}
+	if (error) {
+		pav_fail(err, error, "group %s: out of memory", e->g.name);
+		goto fail;
+	}
+	WRITE_ONCE(e->g.faulted, false);
+	error = start(e, err);
+	if (error)
+		goto fail;
+	pav_group_event(&e->g, PAV_EVENT_GROUP_OPENED, -1, 0, "group opened");
+	*out = e;
+	return 0;
+fail:
+	e->ckpt.off = true;
+	engine_free(e);
+	return error;
+}
+
+int pav_engine_close(struct pav_engine *e, struct pav_err *err)
+{
+	int error;
+
+	mutex_lock(&e->control);
+	WRITE_ONCE(e->ckpt.off, true);
+	pav_work_flush(e->ckpt.worker);
+	error = pav_checkpoint_run(&e->ckpt);
+	mutex_unlock(&e->control);
+	if (error)
+		pav_fail(err, error, "group %s: closed, but its last checkpoint failed (error %d): the next import replays the log", e->g.name, error);
+	pav_group_event(&e->g, PAV_EVENT_GROUP_CLOSED, -1, 0, "group closed");
+	engine_free(e);
+	return error;
+}
+
+int pav_engine_checkpoint(struct pav_engine *e)
+{
+	return pav_checkpoint_run(&e->ckpt);
+}
+
+int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	int error;
+
+	if (slot >= g->slots || g->drives[slot].state == PAV_DRIVE_EMPTY)
+		return pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
+	if (g->gone & BIT_ULL(slot))
+		return 0;
+	if (pav_group_worst_loss(g, g->gone | BIT_ULL(slot)) > 2)
+		return pav_fail(err, -EBUSY, "group %s: two drives are gone already: without drive %u (%s) data would be lost", g->name, slot,
+				g->drives[slot].path);
+	pav_group_fail_drive(g, slot, "taken out of use by the administrator");
+	error = pav_group_commit(g, false, NULL, NULL);
+	return error ? pav_fail(err, error, "group %s: the failure of drive %u could not be recorded (error %d)", g->name, slot, error) : 0;
+}
+
+void pav_engine_drive_gone(struct pav_engine *e, struct pav_dev *dev)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < e->g.slots; slot++)
+		if (e->g.drives[slot].dev == dev)
+			pav_group_fail_drive(&e->g, slot, "it is gone");
+}
+
+/* ---- requests ---- */
+
+static bool request_ok(const struct pav_req *req)
+{
+	return req->cells && req->cells <= PAV_REQ_MAX_CELLS && req->lba < req->vol->cells && req->cells <= req->vol->cells - req->lba &&
+	       req->lba / PAV_LEAF_ENTRIES == (req->lba + req->cells - 1) / PAV_LEAF_ENTRIES;
+}
+
+void pav_submit(struct pav_req *req)
+{
+	if (unlikely(!request_ok(req)))
+		req->error = -EINVAL;
+	else if (unlikely(READ_ONCE(req->vol->map->g->faulted)))
+		req->error = -EIO;
+	else if (req->op == PAV_READ) {
+		pav_map_read(req);
+		return;
+	} else {
+		pav_map_write(req);
+		return;
+	}
+	req->done(req);
+}
+
+/* ---- volumes ---- */
+
+static struct pav_volume *by_name(struct pav_engine *e, const char *name)
+{
+	unsigned int id;
+
+	for (id = 0; id < PAV_MAX_VOLUMES; id++)
+		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_LIVE && !strcmp(e->map.volumes[id]->ident.name, name))
+			return e->map.volumes[id];
+	return NULL;
+}
+
+static int check_new_name(struct pav_engine *e, const char *name, struct pav_err *err)
+{
+	if (!pav_name_ok(name))
+		return pav_fail(err, -EINVAL, "volume name '%.63s': use 1 to %u letters, digits, '.', '_', '-', beginning with a letter or digit", name,
+				PAV_NAME_MAX);
+	if (by_name(e, name))
+		return pav_fail(err, -EEXIST, "group %s has a volume %s already", e->g.name, name);
+	return 0;
+}
+
+static int check_size(struct pav_engine *e, const char *name, u64 cells, struct pav_err *err)
+{
+	if (cells < PAV_VOLUME_MIN_BYTES / PAV_CELL_BYTES || cells > PAV_VOLUME_MAX_BYTES / PAV_CELL_BYTES || cells % PAV_LEAF_ENTRIES)
+		return pav_fail(err, -EINVAL, "volume %s: size %llu MiB: use a whole number of MiB from 1 to 67108864 (64 TiB)", name,
+				(unsigned long long)cells >> 8);
+	return 0;
+}
+
+static bool is_blank(const u8 *id)
+{
+	static const u8 zero[16];
+
+	return !memcmp(id, zero, sizeof(zero));
+}
+
+/* Makes a change to @vol's record durable. */
+static int make_durable(struct pav_engine *e, struct pav_volume *vol, const char *what, struct pav_err *err)
+{
+	int error;
+
+	vol->dirty = true;
+	error = pav_checkpoint_run(&e->ckpt);
+	if (error)
+		pav_fail(err, error, "group %s: volume %s: %s could not be made durable (%s)", e->g.name, vol->ident.name, what,
+			 error == -ENOSPC ? "no space" : "I/O error");
+	return error;
+}
+
+int pav_volume_create(struct pav_engine *e, const struct pav_volume_ident *ident, u64 cells, struct pav_volume **out, struct pav_err *err)
+{
+	struct pav_volume *vol;
+	unsigned int id, i;
+	u8 random[8];
+	int error;
+
+	mutex_lock(&e->control);
+	error = check_new_name(e, ident->name, err);
+	if (!error)
+		error = check_size(e, ident->name, cells, err);
+	for (i = 0; i < PAV_MAX_VOLUMES && !error && ident->serial[0]; i++)
+		if (e->map.volumes[i] && !strcmp(e->map.volumes[i]->ident.serial, ident->serial))
+			error = pav_fail(err, -EEXIST, "volume %s: serial %s is that of volume %s", ident->name, ident->serial,
+					 e->map.volumes[i]->ident.name);
+	if (error)
+		goto out;
+	for (id = 0; id < PAV_MAX_VOLUMES && e->map.volumes[id]; id++)
+		;
+	if (id == PAV_MAX_VOLUMES) {
+		error = pav_fail(err, -ENOSPC, "group %s has %u volumes already: delete one first", e->g.name, PAV_MAX_VOLUMES);
+		goto out;
+	}
+	vol = pav_volume_alloc(&e->map, id);
+	if (!vol) {
+		error = pav_fail(err, -ENOMEM, "volume %s: out of memory", ident->name);
+		goto out;
+	}
+	vol->ident = *ident;
+	if (!vol->ident.serial[0]) {
+		pav_random(random, sizeof(random));
+		scnprintf(vol->ident.serial, sizeof(vol->ident.serial), "GB0%02x%02x%02x%02x%02x%02x%02x", random[0], random[1], random[2], random[3],
+			  random[4], random[5], random[6]);
+	}
+	if (is_blank(vol->ident.uuid))
+		make_uuid(vol->ident.uuid);
+	if (is_blank(vol->ident.nguid))
+		make_uuid(vol->ident.nguid);
+	vol->state = PAV_VOLUME_LIVE;
+	vol->cells = cells;
+	vol->top = PAV_TOP(0, pav_tree_depth(cells));
+	vol->birth = e->log.birth;
+	e->map.volumes[id] = vol;
+	error = make_durable(e, vol, "its creation", err);
+	if (error) {
+		/* Its record may be on its way already: the next checkpoint takes it back, and with it the number. */
+		vol->state = PAV_VOLUME_NONE;
+		vol->dirty = true;
+		goto out;
+	}
+	*out = vol;
+out:
+	mutex_unlock(&e->control);
+	return error;
+}
+
+int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_err *err)
+{
+	int error;
+
+	mutex_lock(&e->control);
+	vol->state = PAV_VOLUME_DELETING;
+	error = make_durable(e, vol, "its deletion", err);
+	if (error)
+		vol->state = PAV_VOLUME_LIVE;
+	else if (finish_delete(e, vol))
+		pav_log(PAV_WARN, "%s: the space of a deleted volume is given back at the next import", e->g.name);
+	mutex_unlock(&e->control);
+	return error;
+}
+
+int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, struct pav_err *err)
+{
+	u64 old;
+	int error;
+
+	mutex_lock(&e->control);
+	old = vol->cells;
+	error = check_size(e, vol->ident.name, cells, err);
+	if (!error && cells < old)
+		error = pav_fail(err, -EINVAL, "volume %s has %llu MiB: it can grow, not shrink", vol->ident.name, (unsigned long long)old >> 8);
+	if (!error && cells > old) {
+		mutex_lock(&e->ckpt.lock);
+		error = pav_tree_deepen(vol, cells);
+		mutex_unlock(&e->ckpt.lock);
+		vol->cells = cells;
+		if (!error)
+			error = make_durable(e, vol, "its growth", err);
+		if (error)
+			vol->cells = old;
+	}
+	mutex_unlock(&e->control);
+	return error;
+}
+
+int pav_volume_rename(struct pav_engine *e, struct pav_volume *vol, const char *name, struct pav_err *err)
+{
+	char old[PAV_NAME_MAX + 1];
+	int error;
+
+	mutex_lock(&e->control);
+	error = check_new_name(e, name, err);
+	if (!error) {
+		memcpy(old, vol->ident.name, sizeof(old));
+		memset(vol->ident.name, 0, sizeof(vol->ident.name));
+		strscpy(vol->ident.name, name, sizeof(vol->ident.name));
+		error = make_durable(e, vol, "its new name", err);
+		if (error)
+			memcpy(vol->ident.name, old, sizeof(old));
+	}
+	mutex_unlock(&e->control);
+	return error;
+}
+
+/* The value of @key in @vol's properties, or NULL; @pair: where the pair begins. */
+static const char *find_prop(const struct pav_volume *vol, const char *key, u16 *pair, u16 *bytes)
+{
+	u16 at = 0;
+
+	while (at < vol->props_bytes) {
+		const char *k = vol->props + at, *v = k + strlen(k) + 1;
+
+		*pair = at;
+		*bytes = v + strlen(v) + 1 - k;
+		if (!strcmp(k, key))
+			return v;
+		at += *bytes;
+	}
+	return NULL;
+}
+
+int pav_volume_set_prop(struct pav_engine *e, struct pav_volume *vol, const char *key, const char *value, struct pav_err *err)
+{
+	size_t key_len = strlen(key), value_len = value ? strlen(value) : 0;
+	u16 pair = 0, bytes = 0, old_bytes;
+	const char *now;
+	char *old;
+	int error = 0;
+
+	if (!key_len || key_len > PAV_PROP_KEY_MAX || value_len > PAV_PROP_VALUE_MAX)
+		return pav_fail(err, -EINVAL, "volume %s: property '%.63s': a name has 1 to %u characters, a value at most %u", vol->ident.name, key,
+				PAV_PROP_KEY_MAX, PAV_PROP_VALUE_MAX);
+	old = pav_alloc(sizeof(vol->props));
+	if (!old)
+		return pav_fail(err, -ENOMEM, "volume %s: out of memory", vol->ident.name);
+	mutex_lock(&e->control);
+	memcpy(old, vol->props, sizeof(vol->props));
+	old_bytes = vol->props_bytes;
+	now = find_prop(vol, key, &pair, &bytes);
+	if (now ? value_len && !strcmp(now, value) : !value_len)
+		goto out;
+	if (old_bytes - (now ? bytes : 0) + (value_len ? key_len + value_len + 2 : 0) > PAV_PROPS_MAX_BYTES) {
+		error = pav_fail(err, -ENOSPC, "volume %s: its properties would take more than %u bytes: remove some first", vol->ident.name,
+				 PAV_PROPS_MAX_BYTES);
+		goto out;
+	}
+	if (now) {
+		memmove(vol->props + pair, vol->props + pair + bytes, vol->props_bytes - pair - bytes);
+		vol->props_bytes -= bytes;
+	}
+	if (value_len) {
+		memcpy(vol->props + vol->props_bytes, key, key_len + 1);
+		memcpy(vol->props + vol->props_bytes + key_len + 1, value, value_len + 1);
+		vol->props_bytes += key_len + value_len + 2;
+	}
+	error = make_durable(e, vol, "its property", err);
+	if (error) {
+		memcpy(vol->props, old, sizeof(vol->props));
+		vol->props_bytes = old_bytes;
+	}
+out:
+	mutex_unlock(&e->control);
+	pav_free(old);
+	return error;
+}
+
+void pav_volume_props(struct pav_engine *e, struct pav_volume *vol, void (*fn)(void *ctx, const char *key, const char *value), void *ctx)
+{
+	u16 at = 0;
+
+	mutex_lock(&e->control);
+	while (at < vol->props_bytes) {
+		const char *k = vol->props + at, *v = k + strlen(k) + 1;
+
+		fn(ctx, k, v);
+		at = v + strlen(v) + 1 - vol->props;
+	}
+	mutex_unlock(&e->control);
+}
+
+void pav_volume_info(struct pav_volume *vol, struct pav_volume_info *out)
+{
+	out->ident = vol->ident;
+	out->id = vol->id;
+	out->cells = vol->cells;
+	out->mapped_cells = atomic64_read(&vol->mapped);
+	out->reads = atomic64_read(&vol->reads);
+	out->writes = atomic64_read(&vol->writes);
+	out->unmaps = atomic64_read(&vol->unmaps);
+	out->read_cells = atomic64_read(&vol->read_cells);
+	out->write_cells = atomic64_read(&vol->write_cells);
+}
+
+struct pav_volume *pav_volume_by_id(struct pav_engine *e, unsigned int id)
+{
+	struct pav_volume *vol = id < PAV_MAX_VOLUMES ? e->map.volumes[id] : NULL;
+
+	return vol && vol->state == PAV_VOLUME_LIVE ? vol : NULL;
+}
+
+void *pav_volume_host(struct pav_volume *vol)
+{
+	return vol->host;
+}
+
+void pav_volume_set_host(struct pav_volume *vol, void *host)
+{
+	vol->host = host;
+}
+
+/* ---- what it looks like from outside ---- */
+
+void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
+{
+	struct pav_group *g = &e->g;
+	unsigned int id, slot;
+
+	memset(out, 0, sizeof(*out));
+	memcpy(out->name, g->name, sizeof(out->name));
+	memcpy(out->uuid, g->uuid, sizeof(out->uuid));
+	out->data_drives = g->data_drives;
+	out->reserve_percent = g->reserve_percent;
+	out->segment_blocks = g->segment_blocks;
+	for (slot = 0; slot < g->slots; slot++) {
+		out->drives += g->drives[slot].state != PAV_DRIVE_EMPTY;
+		out->failed += !!(READ_ONCE(g->gone) & BIT_ULL(slot));
+	}
+	for (id = 0; id < PAV_MAX_VOLUMES; id++) {
+		struct pav_volume *vol = e->map.volumes[id];
+
+		if (!vol || vol->state != PAV_VOLUME_LIVE)
+			continue;
+		out->used_cells += atomic64_read(&vol->mapped);
+		out->provisioned_cells += vol->cells;
+	}
+	out->capacity_cells = pav_log_capacity(&e->log);
+	out->free_cells = pav_log_free_cells(&e->log);
+	out->generation = le64_to_cpu(READ_ONCE(g->sb->generation));
+	out->stripe_seq = atomic64_read(&e->log.seq);
+	out->state = READ_ONCE(g->faulted) ? PAV_GROUP_FAULTED : READ_ONCE(e->log.full) ? PAV_GROUP_FULL :
+		     pav_group_worst_loss(g, READ_ONCE(g->gone)) ? PAV_GROUP_DEGRADED : PAV_GROUP_ONLINE;
+}
+
+int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out)
+{
+	struct pav_drive *d;
+
+	if (slot >= e->g.slots || e->g.drives[slot].state == PAV_DRIVE_EMPTY)
+		return -ENOENT;
+	d = &e->g.drives[slot];
+	memset(out, 0, sizeof(*out));
+	memcpy(out->uuid, d->uuid, sizeof(out->uuid));
+	out->state = READ_ONCE(e->g.gone) & BIT_ULL(slot) ? PAV_DRIVE_FAILED : d->state;
+	out->dev = d->dev;
+	strscpy(out->path, d->dev ? pav_dev_name(d->dev) : d->path, sizeof(out->path));
+	out->blocks = d->dev ? pav_dev_blocks(d->dev) : 0;
+	out->reads = atomic64_read(&d->reads);
+	out->writes = atomic64_read(&d->writes);
+	out->read_cells = atomic64_read(&d->read_cells);
+	out->write_cells = atomic64_read(&d->write_cells);
+	out->errors = atomic64_read(&d->errors);
+	out->healed = atomic64_read(&d->healed);
+	return 0;
+}
+
+void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char *name, u64 value), void *ctx)
+{
+	fn(ctx, "stripes", atomic64_read(&e->log.stripes));
+	fn(ctx, "narrow_stripes", atomic64_read(&e->log.narrow));
+	fn(ctx, "data_cells", atomic64_read(&e->log.data_cells));
+	fn(ctx, "node_cells", atomic64_read(&e->log.node_cells));
+	fn(ctx, "header_cells", atomic64_read(&e->log.header_cells));
+	fn(ctx, "parity_cells", atomic64_read(&e->log.parity_cells));
+	fn(ctx, "pad_cells", atomic64_read(&e->log.pad_cells));
+	fn(ctx, "lost_cells", atomic64_read(&e->log.lost_cells));
+	fn(ctx, "checkpoints", atomic64_read(&e->ckpt.count));
+	fn(ctx, "checkpoint_nodes", atomic64_read(&e->ckpt.nodes));
+	fn(ctx, "checkpoint_last_ns", e->ckpt.last_ns);
+	fn(ctx, "checkpoint_freeze_ns", e->ckpt.freeze_ns);
+	fn(ctx, "superblock_commits", atomic64_read(&e->g.commits));
+	fn(ctx, "node_misses", atomic64_read(&e->map.misses));
+	fn(ctx, "node_evictions", atomic64_read(&e->map.evictions));
+	fn(ctx, "nodes_claimed", atomic_read(&e->map.claimed));
+	fn(ctx, "read_retries", atomic64_read(&e->map.retries));
+	fn(ctx, "read_mismatches", atomic64_read(&e->map.mismatches));
+	fn(ctx, "cells_reconstructed", atomic64_read(&e->g.reconstructed));
+	fn(ctx, "cells_healed", atomic64_read(&e->g.healed));
+	fn(ctx, "cells_lost", atomic64_read(&e->g.lost));
+	fn(ctx, "free_segments", e->log.free);
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Membership and superblock commits. See group.h for the rules of failure; DESIGN.md for those of generations. */
+#include "group.h"
+#include "../../raid6/raid6.h"
+
+#define PAV_SB_RETRIES	PAV_MAX_DRIVES	/* each retry has lost one more drive */
+
+void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text)
+{
+	if (g->ops && g->ops->event)
+		g->ops->event(g->host, type, NULL, slot, value, text);
+}
+
+struct pav_set *pav_group_set(struct pav_group *g, u64 members)
+{
+	unsigned int n = smp_load_acquire(&g->nsets), i, slot;
+	unsigned long flags;
+	struct pav_set *set, *found = NULL;
+
+	for (i = 0; i < n; i++)
+		if (g->sets[i]->members == members)
+			return g->sets[i];
+	set = pav_alloc(sizeof(*set));
+	if (!set)
+		return NULL;
+	set->members = members;
+	for (slot = 0; slot < PAV_MAX_DRIVES; slot++)
+		if (members & BIT_ULL(slot))
+			set->slot[set->n++] = slot;
+	spin_lock_irqsave(&g->lock, flags);
+	for (i = n; i < g->nsets; i++)
+		if (g->sets[i]->members == members)
+			found = g->sets[i];
+	if (!found && g->nsets < PAV_MAX_SETS) {
+		set->index = g->nsets;
+		g->sets[g->nsets] = set;
+		smp_store_release(&g->nsets, g->nsets + 1);
+		found = set;
+		set = NULL;
+	}
+	spin_unlock_irqrestore(&g->lock, flags);
+	pav_free(set);
+	return found;
+}
+
+u64 pav_group_members(struct pav_group *g, u32 seg)
+{
+	u64 active = 0, spares = 0, gone = READ_ONCE(g->gone), picked = 0;
+	unsigned int want = g->data_drives + 2, n, i, slot;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		enum pav_drive_state state = READ_ONCE(g->drives[slot].state);
+
+		if (gone & BIT_ULL(slot))
+			continue;
+		if (state == PAV_DRIVE_ACTIVE)
+			active |= BIT_ULL(slot);
+		else if (state == PAV_DRIVE_SPARE)
+			spares |= BIT_ULL(slot);
+	}
+	for (slot = 0; slot < g->slots && hweight64(active) < want; slot++)
+		active |= spares & BIT_ULL(slot);
+	n = hweight64(active);
+	if (n < PAV_MIN_WIDTH) {
+		/* Too few for any stripe: go on with the old drives, one or two of them missing. */
+		for (slot = 0, active = 0; slot < g->slots && hweight64(active) < want; slot++)
+			if (READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE || READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED)
+				active |= BIT_ULL(slot);
+		return active;
+	}
+	if (n <= want)
+		return active;
+	/* More drives than a stripe is wide: take turns; only eight, since sets are few. */
+	for (i = 0, slot = seg % 8 * g->slots / 8; i < want; slot = (slot + 1) % g->slots)
+		if (active & BIT_ULL(slot)) {
+			picked |= BIT_ULL(slot);
+			i++;
+		}
+	return picked;
+}
+
+bool pav_group_usable(struct pav_group *g, u64 members)
+{
+	u64 gone = READ_ONCE(g->gone);
+	unsigned int slot, left = 0;
+
+	if (!(members & gone))
+		return true;
+	for (slot = 0; slot < g->slots; slot++)
+		left += !(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
+	return left < PAV_MIN_WIDTH && hweight64(members & gone) <= 2;
+}
+
+unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone)
+{
+	unsigned int i, worst = 0, n = smp_load_acquire(&g->nsets);
+
+	for (i = 0; i < n; i++)
+		if (atomic_read(&g->sets[i]->segments))
+			worst = max_t(unsigned int, worst, hweight64(g->sets[i]->members & gone));
+	return worst;
+}
+
+void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *why)
+{
+	bool news = false, faulted = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&g->lock, flags);
+	if (!(g->gone & BIT_ULL(slot))) {
+		news = true;
+		WRITE_ONCE(g->gone, g->gone | BIT_ULL(slot));
+		if (!g->faulted && pav_group_worst_loss(g, g->gone) > 2) {
+			faulted = true;
+			WRITE_ONCE(g->faulted, true);
+		}
+	}
+	spin_unlock_irqrestore(&g->lock, flags);
+	if (!news)
+		return;
+	pav_reached("drive failed at run time");
+	pav_log(PAV_ERR, "%s: drive %u (%s) failed: %s", g->name, slot, g->drives[slot].path, why);
+	pav_group_event(g, PAV_EVENT_DRIVE_FAILED, slot, 0, why);
+	if (faulted) {
+		pav_reached("third loss at run time");
+		pav_log(PAV_ERR, "%s: a third drive is gone: the group is faulted, all I/O is refused, nothing more is written", g->name);
+		pav_group_event(g, PAV_EVENT_GROUP_FAULTED, slot, hweight64(READ_ONCE(g->gone)), "a third drive is gone");
+	} else {
+		pav_group_event(g, PAV_EVENT_GROUP_DEGRADED, slot, hweight64(READ_ONCE(g->gone)), "a drive is gone");
+	}
+	pav_work_queue(g->worker, &g->failure_work);
+}
+
+bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w)
+{
+	unsigned long flags;
+	bool covered;
+
+	spin_lock_irqsave(&g->lock, flags);
+	covered = !(erased & ~g->durable_gone) || g->faulted;
+	if (!covered)
+		list_add_tail(&w->link, &g->waits);
+	spin_unlock_irqrestore(&g->lock, flags);
+	return covered;
+}
+
+/* Makes every failure up to now durable, then lets those go that waited for it. */
+static void failure_work(struct pav_work *work)
+{
+	struct pav_group *g = container_of(work, struct pav_group, failure_work);
+	struct list_head ready;
+	struct pav_failure_wait *w, *next;
+	unsigned long flags;
+
+	INIT_LIST_HEAD(&ready);
+	pav_group_commit(g, false, NULL, NULL);
+	spin_lock_irqsave(&g->lock, flags);
+	/* All that wait did so before their drives went into durable_gone, or the group is faulted: a waiter whose drive failed during the commit
+	 * finds itself here again through the work that pav_group_fail_drive() queued; letting it go early would break I4. */
+	if (g->faulted || g->gone == g->durable_gone)
+		list_splice_init(&g->waits, &ready);
+	spin_unlock_irqrestore(&g->lock, flags);
+	list_for_each_entry_safe(w, next, &ready, link) {
+		list_del(&w->link);
+		w->fn(w);
+	}
+}
+
+struct sb_commit {
+	struct pav_group *g;
+	atomic_t pending;
+	struct completion all;
+};
+
+static void sb_written(struct pav_io *io)
+{
+	struct sb_commit *c = io->ctx;
+
+	if (atomic_dec_and_test(&c->pending))
+		complete(&c->all);
+}
+
+static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
+{
+	unsigned int slot, i;
+	unsigned long flags;
+
+	sb->generation = cpu_to_le64(le64_to_cpu(sb->generation) + 1);
+	sb->committed = cpu_to_le64(pav_real_seconds());
+	spin_lock_irqsave(&g->lock, flags);
+	for (slot = 0; slot < g->slots; slot++) {
+		struct pav_drive *d = &g->drives[slot];
+
+		if ((g->gone & BIT_ULL(slot)) && (d->state == PAV_DRIVE_ACTIVE || d->state == PAV_DRIVE_SPARE)) {
+			WRITE_ONCE(d->state, PAV_DRIVE_FAILED);
+			d->failed_generation = le64_to_cpu(sb->generation);
+		}
+	}
+	spin_unlock_irqrestore(&g->lock, flags);
+	/* A spare that new segments will lie on is a member from here on. */
+	for (slot = 0; slot < g->slots; slot++)
+		if (g->drives[slot].state == PAV_DRIVE_SPARE && (pav_group_members(g, 0) & BIT_ULL(slot))) {
+			pav_reached("spare takes part");
+			WRITE_ONCE(g->drives[slot].state, PAV_DRIVE_ACTIVE);
+		}
+	for (slot = 0; slot < g->slots; slot++) {
+		struct pav_drive *d = &g->drives[slot];
+		struct pav_d_member *m = &sb->members[slot];
+
+		memcpy(m->uuid, d->uuid, sizeof(m->uuid));
+		m->state = d->state;
+		m->failed_generation = cpu_to_le64(d->failed_generation);
+		memcpy(m->path, d->path, sizeof(m->path));
+	}
+	for (i = 0; i < smp_load_acquire(&g->nsets); i++)
+		sb->sets[i] = cpu_to_le64(g->sets[i]->members);
+}
+
+int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx)
+{
+	unsigned int slot, tries = 0;
+	unsigned long flags;
+	struct sb_commit c;
+	int error = -EIO;
+
+	mutex_lock(&g->commit_lock);
+	if (change)
+		change(ctx, g->sb);
+	while (tries++ <= PAV_SB_RETRIES && !READ_ONCE(g->faulted)) {
+		u64 covered, targets = 0, missed = 0;
+
+		spin_lock_irqsave(&g->lock, flags);
+		covered = g->gone;
+		spin_unlock_irqrestore(&g->lock, flags);
+		sb_from_group(g, g->sb);
+		if (g->fill)
+			g->fill(g->log, g->sb, checkpoint);
+		c.g = g;
+		init_completion(&c.all);
+		atomic_set(&c.pending, 1);
+		for (slot = 0; slot < g->slots; slot++) {
+			struct pav_drive *d = &g->drives[slot];
+			struct pav_io *io = &g->sb_io[slot];
+			struct pav_d_superblock *cell = g->sb_cells[slot];
+
+			if (!d->dev || (covered & BIT_ULL(slot)) || (d->state != PAV_DRIVE_ACTIVE && d->state != PAV_DRIVE_SPARE))
+				continue;
+			*cell = *g->sb;
+			cell->slot = cpu_to_le16(slot);
+			memcpy(cell->drive_uuid, d->uuid, sizeof(cell->drive_uuid));
+			pav_seal(cell, offsetof(struct pav_d_superblock, crc));
+			targets |= BIT_ULL(slot);
+			io->done = sb_written;
+			io->ctx = &c;
+			atomic_inc(&c.pending);
+			pav_drive_io(d, io, PAV_IO_WRITE, PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1), 1, cell);
+		}
+		if (atomic_dec_and_test(&c.pending))
+			complete(&c.all);
+		wait_for_completion(&c.all);
+		for (slot = 0; slot < g->slots; slot++)
+			if ((targets & BIT_ULL(slot)) && g->sb_io[slot].error) {
+				pav_reached("superblock write failed");
+				missed |= BIT_ULL(slot);
+				pav_group_fail_drive(g, slot, "superblock write failed");
+			}
+		if (missed)
+			continue;
+		spin_lock_irqsave(&g->lock, flags);
+		g->durable_gone |= covered;
+		spin_unlock_irqrestore(&g->lock, flags);
+		/* This generation is complete: whoever has it, or a later one, has missed nothing. */
+		g->sb->admit_generation = g->sb->generation;
+		atomic64_inc(&g->commits);
+		error = 0;
+		break;
+	}
+	if (g->filled)
+		g->filled(g->log, checkpoint, error);
+	mutex_unlock(&g->commit_lock);
+	return error;
+}
+
+int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p)
+{
+	unsigned int slot;
+
+	spin_lock_init(&g->lock);
+	mutex_init(&g->commit_lock);
+	INIT_LIST_HEAD(&g->waits);
+	INIT_LIST_HEAD(&g->recon_free);
+	INIT_LIST_HEAD(&g->recon_waiters);
+	pav_work_init(&g->failure_work, failure_work);
+	memcpy(g->name, sb->name, sizeof(g->name));
+	memcpy(g->uuid, sb->group_uuid, sizeof(g->uuid));
+	g->created = le64_to_cpu(sb->created);
+	g->segment_blocks = le32_to_cpu(sb->segment_blocks);
+	g->segments = le32_to_cpu(sb->segments);
+	g->data_drives = le16_to_cpu(sb->data_drives);
+	g->slots = le16_to_cpu(sb->slots);
+	g->reserve_percent = le16_to_cpu(sb->reserve_percent);
+	g->impl = pav_raid6_select(NULL);
+	g->ops = p->ops;
+	g->host = p->host;
+	for (slot = 0; slot < g->slots; slot++) {
+		const struct pav_d_member *m = &sb->members[slot];
+		struct pav_drive *d = &g->drives[slot];
+
+		memcpy(d->uuid, m->uuid, sizeof(d->uuid));
+		d->state = m->state;
+		d->failed_generation = le64_to_cpu(m->failed_generation);
+		memcpy(d->path, m->path, sizeof(d->path));
+		d->path[sizeof(d->path) - 1] = '\0';
+		if (m->state == PAV_DRIVE_FAILED)
+			g->gone |= BIT_ULL(slot);
+	}
+	g->durable_gone = g->gone;
+	g->sb = pav_alloc_cells(1);
+	g->sb_io = pav_alloc(sizeof(*g->sb_io) * g->slots);
+	if (!g->sb || !g->sb_io)
+		return -ENOMEM;
+	*g->sb = *sb;
+	for (slot = 0; slot < g->slots; slot++) {
+		g->sb_cells[slot] = pav_alloc_cells(1);
+		if (!g->sb_cells[slot])
+			return -ENOMEM;
+	}
+	/* In the order of their indices: locations name them by index. */
+	for (slot = 0; slot < PAV_MAX_SETS && sb->sets[slot]; slot++)
+		if (!pav_group_set(g, le64_to_cpu(sb->sets[slot])))
+			return -ENOMEM;
+	g->worker = pav_worker_create("group");
+	g->recon_worker = pav_worker_create("rebuild");
+	if (!g->worker || !g->recon_worker)
+		return -ENOMEM;
+	return pav_recon_pool_init(g);
+}
+
+void pav_group_free(struct pav_group *g)
+{
+	unsigned int i;
+
+	if (g->worker)
+		pav_worker_destroy(g->worker);
+	if (g->recon_worker)
+		pav_worker_destroy(g->recon_worker);
+	pav_recon_pool_free(g);
+	for (i = 0; i < g->nsets; i++)
+		pav_free(g->sets[i]);
+	for (i = 0; i < g->slots; i++)
+		if (g->sb_cells[i])
+			pav_free_cells(g->sb_cells[i], 1);
+	pav_free(g->sb_io);
+	if (g->sb)
+		pav_free_cells(g->sb, 1);
+}

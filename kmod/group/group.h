@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * group (4): the drives of a media group, which of them can be trusted, and cells that survive the loss of two.
+ *
+ * Failure. A drive whose write fails, or that vanishes, is put into @gone at once: from then on nothing is read from it or written to it. What was
+ * written meanwhile without it waits (pav_group_failure_wait) until superblocks on the others say FAILED, and is acknowledged only then (I4).
+ * A third loss in any set of drives that data lies on sets @faulted: every later write is refused before it reaches a drive (I7).
+ */
+#ifndef PAV_GROUP_H
+#define PAV_GROUP_H
+
+#include "../drive/drive.h"
+#include "../engine.h"
+
+#define pav_fail(err, code, ...) \
+	({ if (err) scnprintf((err)->text, sizeof((err)->text), __VA_ARGS__); (code); })
+
+/* The drives of a segment, in column order. Sets are few, made when first met and never freed while the group is open. */
+struct pav_set {
+	u64 members;			/* mask of slots */
+	unsigned int index;		/* in g->sets, and in the superblock's */
+	unsigned int n;
+	u8 slot[PAV_MAX_DRIVES];	/* by column */
+	atomic_t segments;		/* segments in use that lie on it */
+};
+
+struct pav_recon;
+struct pav_raid6_impl;
+
+/* Something that waits for a failure to be durable. @fn runs in process context. */
+struct pav_failure_wait {
+	struct list_head link;
+	void (*fn)(struct pav_failure_wait *w);
+};
+
+struct pav_group {
+	char name[PAV_NAME_MAX + 1];
+	u8 uuid[16];
+	u64 created;
+	u32 segment_blocks, segments, data_drives, slots, reserve_percent;
+	const struct pav_host_ops *ops;
+	void *host;
+	const struct pav_raid6_impl *impl;
+	struct pav_worker *worker;	/* failures, reconstruction: may use vectors, sleeps only for commits */
+	struct pav_worker *recon_worker;
+	struct pav_drive drives[PAV_MAX_DRIVES];
+
+	spinlock_t lock;		/* gone, durable_gone, faulted, drives[].state, waits, sets, nsets, the pool of recons and its waiters */
+	u64 gone;			/* slots not to be used; read without the lock */
+	u64 durable_gone;		/* … and the superblocks say so */
+	bool faulted;			/* read without the lock */
+	struct list_head waits;
+	struct pav_work failure_work;
+	struct pav_set *sets[PAV_MAX_SETS];
+	unsigned int nsets;		/* grows; read with acquire */
+
+	struct list_head recon_free, recon_waiters;
+	struct pav_recon *recons;
+
+	struct mutex commit_lock;	/* the superblock: everything below */
+	struct pav_d_superblock *sb;	/* as last committed, for no drive in particular */
+	struct pav_d_superblock *sb_cells[PAV_MAX_DRIVES];	/* one for each drive */
+	struct pav_io *sb_io;
+	/* Puts what only the log knows (the replay list) into @sb; called with commit_lock held. Then told how the commit ended. */
+	void (*fill)(void *log, struct pav_d_superblock *sb, bool checkpoint);
+	void (*filled)(void *log, bool checkpoint, int error);
+	void *log;
+
+	atomic64_t healed, lost, reconstructed, commits;
+};
+
+static inline u64 pav_group_cell(const struct pav_group *g, u32 seg, u32 row)
+{
+	return PAV_SEGMENTS_CELL + (u64)seg * g->segment_blocks + row;
+}
+
+/* Makes a group in memory from superblock @sb (copied); no I/O. -ENOMEM. */
+int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p);
+void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
+
+/* The set with these members, made if need be; NULL: no memory, or too many sets. Process context. */
+struct pav_set *pav_group_set(struct pav_group *g, u64 members);
+
+/* The drives a new segment is to lie on: k+2 that work, spares standing in for failed members. Fewer when there are no more. */
+u64 pav_group_members(struct pav_group *g, u32 seg);
+
+/*
+ * May new stripes go to these drives? Yes if all of them work; where so few drives are left that no stripe fits on them (2+2 without two), also
+ * if at most two do not.
+ */
+bool pav_group_usable(struct pav_group *g, u64 members);
+
+/* Any context. The drive failed a write or vanished: see above. Idempotent. */
+void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *why);
+/* True: @erased is covered by superblocks already. False: @w->fn will be called when it is (or when the group is faulted). Any context. */
+bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w);
+/* Largest number of drives gone from any set in use, were @gone gone. Lock held, or nobody else there. */
+unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
+
+/*
+ * Writes the superblock to every drive that works: to the older slot, with a new generation. @change may edit it first (commit_lock held).
+ * @checkpoint is passed to fill. Returns when it is durable on all that are not gone; a drive that fails meanwhile is failed, and the commit done
+ * again. -EIO: faulted. Process context.
+ */
+int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx);
+
+void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text);
+
+/* ---- cells (cell.c) ---- */
+
+/*
+ * Reads and verifies the cell at @loc into @buf (4 KiB from pav_alloc_cells), or rebuilds it from its row and heals it. The caller fills the first
+ * part and keeps it until @done. @direct_failed: the caller has tried the drive and got @loc's cell wrong: go straight to rebuilding.
+ */
+struct pav_cell_read {
+	struct pav_group *g;
+	u64 loc;			/* pav_loc_ok() */
+	u32 crc;
+	void *buf;
+	bool direct_failed;
+	void (*done)(struct pav_cell_read *cr);	/* any context */
+	int error;			/* 0, -EIO: cannot be rebuilt */
+
+	struct pav_set *set;		/* of @loc */
+	struct list_head link;
+	struct pav_recon *recon;
+	struct pav_work work;
+	struct pav_io io;
+};
+
+void pav_cell_read(struct pav_cell_read *cr);	/* any context but hard interrupt */
+
+/* Is @loc a place that can be? What holds locations is protected by sums; this is for the code's own mistakes. */
+static inline bool pav_loc_ok(const struct pav_group *g, u64 loc)
+{
+	const struct pav_set *set;
+
+	if (pav_loc_set(loc) >= smp_load_acquire(&g->nsets) || pav_loc_seg(loc) >= g->segments || pav_loc_row(loc) >= g->segment_blocks)
+		return false;
+	set = g->sets[pav_loc_set(loc)];
+	return pav_loc_col(loc) < set->n && pav_loc_c0(loc) < set->n && pav_loc_width(loc) <= set->n;
+}
+
+/* The slot a location's cell is on. */
+static inline unsigned int pav_loc_slot(const struct pav_group *g, u64 loc)
+{
+	return g->sets[pav_loc_set(loc)]->slot[pav_loc_col(loc)];
+}
+
+int pav_recon_pool_init(struct pav_group *g);
+void pav_recon_pool_free(struct pav_group *g);
+
+#endif

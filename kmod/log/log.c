@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Segments and the replay list.
+ *
+ * A data segment goes FREE -> RESERVED (in the replay list, so that replay will look there) -> DATA (opened by a stream) -> closed when full ->
+ * out of the list with the first checkpoint that covers all its stripes -> FREE again with the first checkpoint that finds nothing alive in it.
+ * Metadata segments need no reservation: what an unfinished checkpoint wrote is never looked for.
+ */
+#include "log.h"
+
+static void seg_dirty(struct pav_log *log, u32 seg)
+{
+	WRITE_ONCE(log->seg_dirty[seg / PAV_SEGS_PER_NODE], 1);
+}
+
+void pav_log_live(struct pav_log *log, u64 loc, int delta)
+{
+	u32 seg = pav_loc_seg(loc);
+
+	atomic_add(delta, &log->seg[seg].live);
+	seg_dirty(log, seg);
+}
+
+void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d)
+{
+	struct pav_segment *s = &log->seg[seg];
+
+	memset(d, 0, sizeof(*d));
+	if (s->state != PAV_SEG_DATA && s->state != PAV_SEG_META)
+		return;
+	d->state = s->state;
+	d->members = cpu_to_le64(s->set->members);
+	d->seq = cpu_to_le64(s->seq);
+	d->live = cpu_to_le32(atomic_read(&s->live));
+}
+
+/* Takes a free segment out of the pool, or returns -1. Lock held. @keep: so many are left for others. */
+static s64 take_free(struct pav_log *log, u32 keep)
+{
+	u32 i;
+
+	lockdep_assert_held(&log->lock);
+	if (log->free <= keep)
+		return -1;
+	for (i = 0; i < log->g->segments; i++) {
+		u32 seg = (log->cursor + i) % log->g->segments;
+
+		if (log->seg[seg].state == PAV_SEG_FREE) {
+			log->cursor = (seg + 1) % log->g->segments;
+			log->free--;
+			return seg;
+		}
+	}
+	return -1;
+}
+
+static u32 data_keep(const struct pav_log *log)
+{
+	return max_t(u32, log->meta_reserve, log->g->segments * (u64)log->g->reserve_percent / 100);
+}
+
+u64 pav_log_capacity(struct pav_log *log)
+{
+	return (u64)(log->g->segments - data_keep(log)) * log->g->segment_blocks * log->g->data_drives;
+}
+
+u64 pav_log_free_cells(struct pav_log *log)
+{
+	unsigned long flags;
+	u32 i, segs;
+
+	spin_lock_irqsave(&log->lock, flags);
+	segs = log->free > data_keep(log) ? log->free - data_keep(log) : 0;
+	for (i = 0; i < log->replays; i++)
+		segs += !log->replay[i].opened;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return (u64)segs * log->g->segment_blocks * log->g->data_drives;
+}
+
+/* ---- what streams ask for ---- */
+
+static void seg_open(struct pav_log *log, u32 seg, struct pav_set *set, enum pav_segment_state state)
+{
+	struct pav_segment *s = &log->seg[seg];
+
+	lockdep_assert_held(&log->lock);
+	s->set = set;
+	s->state = state;
+	s->open = true;
+	s->seq = atomic64_read(&log->seq);
+	atomic_inc(&set->segments);
+	seg_dirty(log, seg);
+}
+
+/* A reserved segment for data, or a free one for metadata, on drives that all work. False: none now; a checkpoint was asked for if it may help. */
+bool pav_log_open_segment(struct pav_stream *s)
+{
+	struct pav_log *log = s->log;
+	unsigned int i, left = 0;
+	unsigned long flags;
+	struct pav_set *set = NULL;
+	bool found = false;
+
+	if (s->meta) {
+		u64 members = pav_group_members(log->g, log->cursor);
+		s64 seg = -1;
+
+		if (hweight64(members) >= PAV_MIN_WIDTH)
+			set = pav_group_set(log->g, members);
+		spin_lock_irqsave(&log->lock, flags);
+		/* One that pav_log_reserve_meta() has set aside first. */
+		for (i = 0; i < log->g->segments && log->meta_ready; i++) {
+			struct pav_segment *p = &log->seg[i];
+
+			if (p->state == PAV_SEG_META && p->prepared) {
+				p->prepared = false;
+				log->meta_ready--;
+				if (!pav_group_usable(log->g, p->set->members))
+					continue;
+				p->open = true;
+				seg = i;
+				set = p->set;
+				break;
+			}
+		}
+		if (seg < 0 && set) {
+			seg = take_free(log, 0);
+			if (seg >= 0)
+				seg_open(log, seg, set, PAV_SEG_META);
+		}
+		if (seg >= 0) {
+			s->seg = seg;
+			s->set = set;
+			found = true;
+		}
+		spin_unlock_irqrestore(&log->lock, flags);
+	} else {
+		spin_lock_irqsave(&log->lock, flags);
+		for (i = 0; i < log->replays; i++) {
+			struct pav_replay_seg *r = &log->replay[i];
+
+			if (r->opened || !r->ready || r->drop)
+				continue;
+			if (!found && pav_group_usable(log->g, r->set->members)) {
+				r->opened = true;
+				s->seg = r->seg;
+				s->set = r->set;
+				seg_open(log, r->seg, r->set, PAV_SEG_DATA);
+				found = true;
+			} else {
+				left++;
+			}
+		}
+		spin_unlock_irqrestore(&log->lock, flags);
+		if (left < (log->replay_target + 1) / 2)
+			log->ops->want_checkpoint(log->ops->ctx);
+	}
+	if (found) {
+		s->row = 0;
+		s->has_seg = true;
+		s->band_rows = 0;
+	}
+	return found;
+}
+
+void pav_log_close_segment(struct pav_stream *s)
+{
+	struct pav_log *log = s->log;
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	log->seg[s->seg].open = false;
+	if (!s->meta)
+		for (i = 0; i < log->replays; i++)
+			if (log->replay[i].seg == s->seg)
+				log->replay[i].closed = true;
+	spin_unlock_irqrestore(&log->lock, flags);
+	s->has_seg = false;
+}
+
+int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
+{
+	struct pav_stream *s = &log->streams[log->nstreams];
+	unsigned int rows;
+	unsigned long flags;
+	int error = 0;
+
+	/* At worst every node is a stripe of its own, two rows high. The stream is idle: the checkpoint is its only user. */
+	rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
+	while (rows + log->meta_ready * log->g->segment_blocks < 2 * cells + log->max_rows) {
+		u64 members = pav_group_members(log->g, log->cursor);
+		struct pav_set *set = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
+		s64 seg;
+
+		spin_lock_irqsave(&log->lock, flags);
+		seg = set ? take_free(log, 0) : -1;
+		if (seg >= 0) {
+			seg_open(log, seg, set, PAV_SEG_META);
+			log->seg[seg].open = false;
+			log->seg[seg].prepared = true;
+			log->meta_ready++;
+		} else {
+			error = -ENOSPC;
+		}
+		spin_unlock_irqrestore(&log->lock, flags);
+		if (error)
+			break;
+	}
+	return error;
+}
+
+/* ---- segments that died ---- */
+
+static bool in_replay(const struct pav_log *log, u32 seg)
+{
+	unsigned int i;
+
+	for (i = 0; i < log->replays; i++)
+		if (log->replay[i].seg == seg && !log->replay[i].drop)
+			return true;
+	return false;
+}
+
+/* What has nothing alive now, and will be in no replay list once the checkpoint under way is committed. */
+void pav_log_find_dead(struct pav_log *log, unsigned long *dead)
+{
+	unsigned long flags;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if ((s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && !s->open && !s->prepared && !atomic_read(&s->live) &&
+		    !in_replay(log, i))
+			__set_bit(i, dead);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
+{
+	unsigned long flags;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = find_next_bit(dead, log->g->segments, 0); i < log->g->segments; i = find_next_bit(dead, log->g->segments, i + 1)) {
+		struct pav_segment *s = &log->seg[i];
+
+		pav_reached("segment freed");
+		WARN_ON_ONCE(atomic_read(&s->live) || s->open);
+		atomic_dec(&s->set->segments);
+		s->state = PAV_SEG_FREE;
+		log->free++;
+		seg_dirty(log, i);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+/* ---- checkpoints ---- */
+
+u64 pav_log_freeze(struct pav_log *log)
+{
+	unsigned int i;
+	unsigned long flags;
+
+	WRITE_ONCE(log->frozen, true);
+	for (i = 0; i < log->nstreams; i++) {
+		struct pav_stream *s = &log->streams[i];
+		bool wait;
+
+		pav_work_flush(s->worker);
+		init_completion(&s->drained);
+		spin_lock_irqsave(&s->lock, flags);
+		wait = s->drain = s->flights > 0;
+		spin_unlock_irqrestore(&s->lock, flags);
+		if (wait)
+			wait_for_completion(&s->drained);
+	}
+	return atomic64_read(&log->seq);
+}
+
+void pav_log_snapshot(struct pav_log *log)
+{
+	unsigned long flags;
+	unsigned int i, j;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->replays; i++) {
+		struct pav_replay_seg *r = &log->replay[i];
+
+		r->drop = r->closed;
+		r->row_new = 0;
+		for (j = 0; r->opened && j < log->nstreams; j++)
+			if (log->streams[j].has_seg && log->streams[j].seg == r->seg)
+				r->row_new = log->streams[j].row;
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+void pav_log_thaw(struct pav_log *log)
+{
+	WRITE_ONCE(log->frozen, false);
+	pav_log_kick(log);
+}
+
+/* Puts the replay list into a superblock that is about to be committed. */
+static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
+{
+	struct pav_log *log = ctx;
+	struct pav_set *sets[PAV_REPLAY_MAX];
+	unsigned int i, n = 0, unopened = 0, staying = 0;
+	unsigned long flags;
+
+	/* Reserve what streams will need until the checkpoint after this one. */
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->replays; i++) {
+		unopened += !log->replay[i].opened;
+		staying += !log->replay[i].drop;
+	}
+	while (checkpoint && unopened < log->replay_target && log->replays < PAV_REPLAY_MAX && staying < PAV_REPLAY_MAX) {
+		s64 seg = take_free(log, data_keep(log));
+
+		if (seg < 0)
+			break;
+		log->seg[seg].state = PAV_SEG_RESERVED;
+		log->replay[log->replays++] = (struct pav_replay_seg){ .seg = seg, .fresh = true };
+		unopened++;
+		staying++;
+	}
+	n = log->replays;
+	spin_unlock_irqrestore(&log->lock, flags);
+
+	/* Only this function adds and, through log_filled(), removes entries, under the group's commit lock. */
+	for (i = 0; i < n; i++) {
+		u64 members = pav_group_members(log->g, log->replay[i].seg);
+
+		sets[i] = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
+	}
+	sb->replays = 0;
+	memset(sb->replay, 0, sizeof(sb->replay));
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < n; i++) {
+		struct pav_replay_seg *r = &log->replay[i];
+		struct pav_d_replay *d = &sb->replay[le16_to_cpu(sb->replays)];
+
+		if (!r->opened && (!r->set || !pav_group_usable(log->g, r->set->members))) {
+			/* Not to be opened before the superblocks name its new drives. */
+			r->ready = false;
+			r->set = sets[i];
+		}
+		if (!r->set || (checkpoint ? r->drop : r->fresh))
+			continue;
+		d->segment = cpu_to_le32(r->seg);
+		d->row = cpu_to_le16(checkpoint ? r->row_new : r->row);
+		d->members = cpu_to_le64(r->set->members);
+		sb->replays = cpu_to_le16(le16_to_cpu(sb->replays) + 1);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+static void log_filled(void *ctx, bool checkpoint, int error)
+{
+	struct pav_log *log = ctx;
+	unsigned int i, n = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->replays; i++) {
+		struct pav_replay_seg *r = &log->replay[i];
+
+		if (!error) {
+			if (checkpoint) {
+				if (r->drop)
+					continue;
+				r->row = r->row_new;
+				r->fresh = false;
+			}
+			r->ready = r->set && !r->fresh;
+		}
+		log->replay[n++] = *r;
+	}
+	log->replays = n;
+	spin_unlock_irqrestore(&log->lock, flags);
+	pav_log_kick(log);
+}
+
+bool pav_log_is_full(struct pav_log *log, bool final)
+{
+	unsigned int i, left = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->replays; i++)
+		left += !log->replay[i].opened && log->replay[i].ready;
+	if (left || final)
+		WRITE_ONCE(log->full, !left);
+	spin_unlock_irqrestore(&log->lock, flags);
+	return !left;
+}
+
+/* ---- opening ---- */
+
+int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d)
+{
+	struct pav_segment *s = &log->seg[seg];
+
+	if (d->state == PAV_SEG_FREE)
+		return 0;
+	s->set = pav_group_set(log->g, le64_to_cpu(d->members));
+	if (!s->set)
+		return -ENOMEM;
+	s->state = d->state;
+	s->seq = le64_to_cpu(d->seq);
+	/* Of metadata segments it is counted by whoever walks the node table. */
+	if (s->state == PAV_SEG_DATA)
+		atomic_set(&s->live, le32_to_cpu(d->live));
+	atomic_inc(&s->set->segments);
+	log->free--;
+	return 0;
+}
+
+int pav_log_load_replay_list(struct pav_log *log)
+{
+	const struct pav_d_superblock *sb = log->g->sb;
+	unsigned int i;
+
+	for (i = 0; i < le16_to_cpu(sb->replays); i++) {
+		struct pav_segment *s = &log->seg[le32_to_cpu(sb->replay[i].segment)];
+
+		if (s->state != PAV_SEG_FREE)
+			continue;
+		s->set = pav_group_set(log->g, le64_to_cpu(sb->replay[i].members));
+		if (!s->set)
+			return -ENOMEM;
+		s->state = PAV_SEG_RESERVED;
+		atomic_inc(&s->set->segments);
+		log->free--;
+	}
+	return 0;
+}
+
+void pav_log_replayed_segment(struct pav_log *log, u32 seg)
+{
+	if (log->seg[seg].state != PAV_SEG_RESERVED)
+		return;
+	log->seg[seg].state = PAV_SEG_DATA;
+	seg_dirty(log, seg);
+}
+
+bool pav_log_end_replay(struct pav_log *log)
+{
+	unsigned long flags;
+	bool any = false;
+	u32 i, j;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if (s->state != PAV_SEG_RESERVED)
+			continue;
+		for (j = 0; j < log->replays && log->replay[j].seg != i; j++)
+			;
+		if (j < log->replays)
+			continue;
+		any = true;
+		s->state = PAV_SEG_FREE;
+		atomic_dec(&s->set->segments);
+		log->free++;
+		seg_dirty(log, i);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+	return any;
+}
+
+/* ---- life ---- */
+
+int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_ops *ops, unsigned int streams)
+{
+	unsigned int i, k = g->data_drives;
+	int error;
+
+	log->g = g;
+	log->ops = ops;
+	spin_lock_init(&log->lock);
+	INIT_LIST_HEAD(&log->parked);
+	atomic64_set(&log->seq, le64_to_cpu(g->sb->seq));
+	log->log_id = le64_to_cpu(g->sb->log_id);
+	log->birth = le32_to_cpu(g->sb->checkpoint) + 1;
+	log->seg_nodes = DIV_ROUND_UP(g->segments, PAV_SEGS_PER_NODE);
+	log->seg = pav_alloc(sizeof(*log->seg) * g->segments);
+	log->seg_dirty = pav_alloc(log->seg_nodes);
+	if (!log->seg || !log->seg_dirty)
+		return -ENOMEM;
+	log->free = g->segments;
+	log->meta_reserve = max_t(u32, 6, g->segments / 32);
+	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS);
+	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 2, 24);
+	log->max_rows = clamp_t(unsigned int, PAV_STRIPE_ENTRIES / k, 1, min_t(u32, PAV_STRIPE_MAX_ROWS, g->segment_blocks / 4));
+	for (i = 0; i <= log->nstreams; i++) {
+		error = pav_stream_init(&log->streams[i], log, i == log->nstreams);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+void pav_log_start(struct pav_log *log)
+{
+	log->g->log = log;
+	log->g->filled = log_filled;
+	log->g->fill = log_fill;
+}
+
+void pav_log_free(struct pav_log *log)
+{
+	unsigned int i;
+
+	for (i = 0; i <= log->nstreams; i++)
+		pav_stream_free(&log->streams[i]);
+	pav_free(log->seg_dirty);
+	pav_free(log->seg);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * log (3): segments, and the stripes appended to them.
+ *
+ * User data goes through one of a few streams, each with a worker, an open segment and a pool of stripes; metadata through a stream of its own.
+ * A request is pushed to a stream without a lock. The worker gathers what waits into a stripe (group commit), encodes it, and writes every column
+ * with one I/O. When all columns are durable the map is told (ops->applied), cell by cell, then the requests complete.
+ *
+ * Group commit: with nothing in flight whatever waits is written at once; otherwise a stripe waits until it fills a row or a stripe has come back.
+ */
+#ifndef PAV_LOG_H
+#define PAV_LOG_H
+
+#include "../group/group.h"
+
+#define PAV_MAX_STREAMS		8u		/* for user data; one more for metadata */
+#define PAV_STRIPES_PER_STREAM	6u
+#define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
+
+enum { PAV_SEG_RESERVED = PAV_SEG_META + 1 };	/* in memory only: FREE, and in the replay list */
+
+struct pav_segment {
+	struct pav_set *set;		/* of DATA and META segments */
+	atomic_t live;			/* cells the map points to */
+	u8 state;			/* enum pav_segment_state, under log->lock */
+	bool open;			/* a stream writes to it */
+	bool prepared;			/* META, set aside for the checkpoint under way, nothing in it yet */
+	u64 seq;			/* when it was opened */
+};
+
+/* A request of the checkpoint: one node, written by the metadata stream. */
+struct pav_node_write {
+	struct pav_req req;		/* op PAV_REQ_NODE, lba: node number, cells 1 */
+	const void *buf;		/* stable until done */
+	void *ctx;
+	u64 loc;			/* where it went */
+	u32 crc;
+};
+#define PAV_REQ_NODE	(PAV_UNMAP + 1)
+
+struct pav_stream;
+
+struct pav_stripe {
+	struct list_head link;		/* stream->free, or stream->flight in order of issue */
+	struct pav_stream *stream;
+	struct pav_set *set;
+	u64 seq;
+	u32 seg, row, c0, width, rows, cells;
+	atomic_t pending;
+	u64 erased;			/* columns (by position in the stripe) that were not written; set with the stream's lock */
+	u64 erased_slots;
+	struct pav_failure_wait wait;
+	unsigned int entries;
+	u8 *col[PAV_MAX_DRIVES];	/* data columns, then P, Q; max_rows cells each */
+	struct pav_io io[PAV_MAX_DRIVES];
+	const void *src[PAV_STRIPE_MAX_CELLS + PAV_STRIPE_MAX_ROWS];
+	u32 crc[PAV_STRIPE_MAX_CELLS + PAV_STRIPE_MAX_ROWS];
+	struct pav_stripe_ref {
+		struct pav_req *req;
+		u64 lba;
+		u16 cell;		/* first cell of the run; 0: an unmap */
+		u16 count;
+	} ref[PAV_STRIPE_ENTRIES];	/* one for each run of cells of one request */
+	unsigned int refs, next_ref;	/* next_ref: the first that is not applied yet */
+};
+
+struct pav_log;
+
+struct pav_stream {
+	struct pav_log *log;
+	bool meta;
+	struct pav_worker *worker;
+	struct pav_work work;
+	struct llist_head incoming;
+
+	/* the worker's own */
+	struct list_head queue;
+	u64 queued_cells;
+	bool has_seg;
+	u32 seg, row;			/* next row to use */
+	u32 band_row, band_rows, band_c0, band_used;	/* the row band narrow stripes share; band_used columns taken */
+	struct pav_set *set;
+
+	spinlock_t lock;		/* free, flight, flights, drain */
+	struct list_head free, flight;
+	unsigned int flights;
+	bool drain;
+	struct completion drained;
+	bool wants;			/* something is queued that waits for a stripe to come back; hint */
+	struct pav_stripe *stripes;
+};
+
+/* A segment that may hold stripes newer than the last checkpoint. See format.h, struct pav_d_replay. */
+struct pav_replay_seg {
+	u32 seg;
+	u32 row, row_new;		/* from where, as of the last and of the next checkpoint */
+	struct pav_set *set;
+	bool opened, closed;
+	bool drop, fresh;		/* leaves, enters the list with the checkpoint under way */
+	bool ready;			/* the superblocks list it, with this set: stripes may be written to it */
+};
+
+struct pav_log_ops {
+	/*
+	 * Cells of @st from @cell on became durable: @n of them for @req, first LBA @lba. Or an unmap (@cell 0, @n cells). Any context.
+	 * False: not now (the checkpoint has not copied the node yet): again after pav_log_unpark().
+	 */
+	bool (*applied)(struct pav_req *req, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n);
+	/* The same portion of @req failed: nothing was applied. Any context. */
+	void (*failed)(struct pav_req *req, unsigned int n, int error);
+	/* No room for @req, an unmap: do it without the log. The stream's worker. */
+	void (*unmap_direct)(struct pav_req *req);
+	void (*want_checkpoint)(void *ctx);	/* any context */
+	void *ctx;
+};
+
+struct pav_log {
+	struct pav_group *g;
+	const struct pav_log_ops *ops;
+	struct pav_segment *seg;
+	u8 *seg_dirty;			/* by node of the segment table: must be in the next checkpoint */
+	u32 seg_nodes;
+	u64 log_id;
+	u32 birth;			/* number of the checkpoint that will hold what is written now */
+	atomic64_t seq;			/* of the newest stripe */
+	unsigned int max_rows;		/* of a stripe */
+	unsigned int nstreams;		/* for data; streams[nstreams] is the metadata stream */
+	struct pav_stream streams[PAV_MAX_STREAMS + 1];
+	bool frozen, full;
+
+	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
+	u32 free, cursor, meta_reserve;
+	unsigned int meta_ready;	/* segments that are prepared */
+	struct pav_replay_seg replay[PAV_REPLAY_MAX];
+	unsigned int replays, replay_target;
+
+	struct list_head parked;	/* stripes that wait for pav_log_unpark() */
+
+	atomic64_t stripes, data_cells, parity_cells, pad_cells, header_cells, node_cells, narrow, lost_cells;
+};
+
+/* ---- life (log.c) ---- */
+int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_ops *ops, unsigned int streams);	/* process; -ENOMEM */
+void pav_log_free(struct pav_log *log);		/* nothing in flight */
+/* From here on stripes may be written: the segment table is loaded, replay is done. */
+void pav_log_start(struct pav_log *log);
+
+/* ---- writing (stripe.c) ---- */
+/* @req: WRITE or UNMAP, admitted by the map. Any context but hard interrupt. */
+void pav_log_submit(struct pav_log *log, struct pav_req *req, unsigned int hint);
+void pav_log_submit_node(struct pav_log *log, struct pav_node_write *w);
+void pav_log_unpark(struct pav_log *log);	/* process: tries parked stripes again */
+void pav_log_kick(struct pav_log *log);		/* any context: something streams waited for has changed */
+int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta);
+void pav_stream_free(struct pav_stream *s);
+
+/* Location of data cell @cell (header is 0) of @st. */
+u64 pav_stripe_loc(const struct pav_stripe *st, unsigned int cell);
+
+/* ---- checkpoints (log.c); process context, one at a time ---- */
+/* Stops data streams from issuing and waits until all they issued is applied. Returns the sequence number the state now includes. */
+u64 pav_log_freeze(struct pav_log *log);
+void pav_log_snapshot(struct pav_log *log);	/* while frozen: marks what the replay list will drop */
+void pav_log_thaw(struct pav_log *log);
+/* Makes sure that the metadata stream can take @cells more without opening a segment that is not in state META yet. -ENOSPC */
+int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
+
+/* ---- segments (log.c) ---- */
+bool pav_log_open_segment(struct pav_stream *s);	/* the stream's worker; false: none to be had now */
+void pav_log_close_segment(struct pav_stream *s);
+/* Frees what is in use, closed, out of the replay list and has nothing alive, for @dead[seg] set. Readers have let go of it. */
+void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
+void pav_log_find_dead(struct pav_log *log, unsigned long *dead);	/* while frozen */
+void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
+void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
+/*
+ * Nothing reserved is left, and (@final) there is nothing more to hope for: from here on writes get -ENOSPC until a checkpoint finds room. Returns
+ * whether nothing is left. Process context.
+ */
+bool pav_log_is_full(struct pav_log *log, bool final);
+/* Cells that user data may still take. */
+u64 pav_log_free_cells(struct pav_log *log);
+u64 pav_log_capacity(struct pav_log *log);
+
+/* ---- replay (replay.c) ---- */
+int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d);	/* from the table; -ENOMEM, -EUCLEAN */
+int pav_log_load_replay_list(struct pav_log *log);	/* after the table: sets apart what stripes may lie in; -ENOMEM */
+void pav_log_replayed_segment(struct pav_log *log, u32 seg);	/* a stripe in it was taken */
+/* After the checkpoint that ends replay: what was set apart and turned out empty is free again. Returns whether any was. */
+bool pav_log_end_replay(struct pav_log *log);
+struct pav_replay_ops {
+	int (*cell)(void *ctx, u32 volume, u64 lba, u64 loc, u32 crc, u32 birth);
+	int (*unmap)(void *ctx, u32 volume, u64 lba, u32 cells);
+	/* Between two stripes, all up to @seq applied: the map may write a checkpoint to make room. */
+	int (*between)(void *ctx, u64 seq);
+	void *ctx;
+};
+
+/* Finds every stripe newer than the checkpoint, takes the whole and the repairable ones in order, heals them. Process context; no streams run. */
+int pav_log_replay(struct pav_log *log, const struct pav_replay_ops *ops, struct pav_err *err);
+
+#endif

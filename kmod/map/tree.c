@@ -1,0 +1,811 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The trees of volumes, and a request's way through them.
+ *
+ * read:	peek down to the leaf without a lock -> runs of cells that lie side by side -> straight into the user's memory -> verify the sums ->
+ *		what is wrong, or on a drive that is gone, is repaired cell by cell from a buffer of ours.
+ * write:	walk to the leaf, making what is missing -> claim it, mark the range busy -> log/ -> applied(): entries change -> acknowledge.
+ */
+#include "map.h"
+
+struct pav_repair {
+	struct list_head link;
+	struct pav_map *map;
+	struct pav_req *req;
+	unsigned int idx;
+	struct pav_waiter wait;
+	struct pav_cell_read cr;
+	void *buf;
+};
+
+enum walk { WALK_FOUND, WALK_NONE, WALK_WAIT, WALK_ERROR };
+
+static unsigned int child_index(u64 lba, unsigned int depth)
+{
+	return (lba / PAV_LEAF_ENTRIES >> (9 * (depth - 1))) % PAV_INTERIOR_ENTRIES;
+}
+
+static struct pav_d_entry *entries(struct pav_node *leaf)
+{
+	return (struct pav_d_entry *)leaf->data;
+}
+
+/* One entry, as it is or was at one moment: writers pass through PAV_BUSY_LOC. */
+static u64 entry_read(const struct pav_d_entry *e, u32 *crc)
+{
+	u64 loc;
+
+	for (;;) {
+		loc = le64_to_cpu(READ_ONCE(e->loc));
+		smp_rmb();
+		*crc = le32_to_cpu(READ_ONCE(e->crc));
+		smp_rmb();
+		if (loc != PAV_BUSY_LOC && loc == le64_to_cpu(READ_ONCE(e->loc)))
+			return loc;
+		cpu_relax();
+	}
+}
+
+/* The leaf's lock held. Returns the old location. */
+static u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
+{
+	u64 old = le64_to_cpu(e->loc);
+
+	WRITE_ONCE(e->loc, cpu_to_le64(PAV_BUSY_LOC));
+	smp_wmb();
+	WRITE_ONCE(e->crc, cpu_to_le32(crc));
+	WRITE_ONCE(e->birth, cpu_to_le32(birth));
+	smp_wmb();
+	WRITE_ONCE(e->loc, cpu_to_le64(loc));
+	return old;
+}
+
+/* ---- walking ---- */
+
+/* Gives @parent (NULL: the volume) a child at @idx. Returns its number, or 0: @w waits. Parent pinned. */
+static u64 make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, struct pav_waiter *w)
+{
+	struct pav_map *map = vol->map;
+	struct pav_node *n;
+	unsigned long flags;
+	bool ok = true;
+	u64 nr;
+
+	spin_lock_irqsave(&vol->tree_lock, flags);
+	nr = parent ? le64_to_cpu(((__le64 *)parent->data)[idx]) : PAV_TOP_ROOT(vol->top);
+	if (nr) {
+		spin_unlock_irqrestore(&vol->tree_lock, flags);
+		return nr;
+	}
+	if (parent) {
+		spin_lock(&parent->lock);
+		ok = pav_node_claim(map, parent) && pav_node_change(map, parent);
+		spin_unlock(&parent->lock);
+	}
+	if (ok) {
+		nr = atomic64_inc_return(&map->next_node) - 1;
+		/* A node without an image is all zero. Having it in the cache already saves a look into the node table, no more. */
+		n = pav_node_new(map, nr);
+		if (n)
+			pav_node_put(map, n);
+		if (parent) {
+			spin_lock(&parent->lock);
+			smp_wmb();
+			WRITE_ONCE(((__le64 *)parent->data)[idx], cpu_to_le64(nr));
+			spin_unlock(&parent->lock);
+		} else {
+			WRITE_ONCE(vol->top, PAV_TOP(nr, PAV_TOP_DEPTH(vol->top)));
+			vol->dirty = true;
+		}
+	}
+	spin_unlock_irqrestore(&vol->tree_lock, flags);
+	if (!ok)
+		pav_map_wait_room(map, w, true);
+	return nr;
+}
+
+/* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. */
+static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_waiter *w, struct pav_node **leaf)
+{
+	struct pav_map *map = vol->map;
+	u64 top = READ_ONCE(vol->top), nr = PAV_TOP_ROOT(top);
+	unsigned int depth = PAV_TOP_DEPTH(top);
+	struct pav_node *n = NULL;
+
+	if (!nr && create) {
+		nr = make_child(vol, NULL, 0, w);
+		if (!nr)
+			return WALK_WAIT;
+	}
+	for (;; depth--) {
+		unsigned int idx;
+
+		if (!nr)
+			return WALK_NONE;
+		n = pav_node_get(map, nr, w);
+		if (!n)
+			return WALK_WAIT;
+		if (n->error) {
+			pav_node_put(map, n);
+			return WALK_ERROR;
+		}
+		if (!depth) {
+			*leaf = n;
+			return WALK_FOUND;
+		}
+		idx = child_index(lba, depth);
+		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[idx]));
+		if (!nr && create) {
+			nr = make_child(vol, n, idx, w);
+			if (!nr) {
+				pav_node_put(map, n);
+				return WALK_WAIT;
+			}
+		}
+		pav_node_put(map, n);
+	}
+}
+
+/* The same without pins or locks. WALK_WAIT: not all of it is in memory, or it changed as we looked. */
+static enum walk leaf_peek(struct pav_volume *vol, u64 lba, struct pav_node **leaf, u32 *ident)
+{
+	u64 top = READ_ONCE(vol->top), nr = PAV_TOP_ROOT(top);
+	unsigned int depth = PAV_TOP_DEPTH(top);
+
+	for (;; depth--) {
+		struct pav_node *n;
+
+		if (!nr)
+			return WALK_NONE;
+		n = pav_node_peek(vol->map, nr, ident);
+		if (!n)
+			return WALK_WAIT;
+		if (!depth) {
+			*leaf = n;
+			return WALK_FOUND;
+		}
+		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[child_index(lba, depth)]));
+		smp_rmb();
+		if (READ_ONCE(n->ident) != *ident)
+			return WALK_WAIT;
+	}
+}
+
+/* ---- read ---- */
+
+static void reader_enter(struct pav_map *map, struct pav_req *req)
+{
+	unsigned int lane = pav_cpu() % PAV_READER_LANES, e = READ_ONCE(map->epoch) & 1;
+
+	req->hint = lane * 2 + e;
+	atomic_inc(&map->readers[lane].n[e]);
+	smp_mb();
+}
+
+static void reader_leave(struct pav_map *map, struct pav_req *req)
+{
+	smp_mb();
+	atomic_dec(&map->readers[req->hint / 2].n[req->hint & 1]);
+}
+
+/* Twice: a reader may have chosen its count before a change and entered after it. */
+void pav_map_wait_readers(struct pav_map *map)
+{
+	unsigned int round, lane, sum;
+
+	for (round = 0; round < 2; round++) {
+		unsigned int old = map->epoch & 1;
+
+		WRITE_ONCE(map->epoch, map->epoch + 1);
+		smp_mb();
+		for (;;) {
+			for (lane = 0, sum = 0; lane < PAV_READER_LANES; lane++)
+				sum += atomic_read(&map->readers[lane].n[old]);
+			if (!sum)
+				break;
+			pav_reached("waited for readers");
+			pav_sleep_ns(50000);
+		}
+	}
+}
+
+static void repair_queue(struct pav_map *map, struct pav_req *req);
+
+static void read_put(struct pav_req *req)
+{
+	struct pav_map *map = req->vol->map;
+
+	if (!atomic_dec_and_test(&req->pending))
+		return;
+	if (find_next_bit(req->repair, PAV_REQ_MAX_CELLS, 0) < PAV_REQ_MAX_CELLS) {
+		repair_queue(map, req);
+		return;
+	}
+	reader_leave(map, req);
+	req->done(req);
+}
+
+static void repair_mark(struct pav_req *req, unsigned int idx, unsigned int n)
+{
+	struct pav_map *map = req->vol->map;
+	unsigned long flags;
+
+	spin_lock_irqsave(&map->lock, flags);
+	bitmap_set(req->repair, idx, n);
+	spin_unlock_irqrestore(&map->lock, flags);
+}
+
+static void run_read(struct pav_uio *uio)
+{
+	struct pav_req *req = uio->req;
+	struct pav_drive *d = uio->ctx;
+	unsigned int bad;
+
+	if (uio->error) {
+		atomic64_inc(&d->errors);
+		repair_mark(req, uio->idx, uio->n);
+	} else {
+		for (bad = pav_uio_verify(uio, req->crc + uio->idx, 0); bad < uio->n;
+		     bad = pav_uio_verify(uio, req->crc + uio->idx, bad + 1)) {
+			pav_reached("a read's sum was wrong");
+			atomic64_inc(&req->vol->map->mismatches);
+			repair_mark(req, uio->idx + bad, 1);
+		}
+	}
+	read_put(req);
+}
+
+/* Cells [@idx, @idx + @n) of @req lie side by side from @loc on; @loc 0: they are unmapped. */
+static void run_issue(struct pav_req *req, unsigned int idx, unsigned int n, u64 loc)
+{
+	struct pav_map *map = req->vol->map;
+	struct pav_group *g = map->g;
+	u32 seg = pav_loc_seg(loc);
+	unsigned int slot;
+
+	if (!loc) {
+		pav_req_zero(req, idx, n);
+		return;
+	}
+	slot = pav_loc_slot(g, loc);
+	if (READ_ONCE(g->gone) & BIT_ULL(slot)) {
+		pav_reached("read from a drive that is gone");
+		repair_mark(req, idx, n);
+		return;
+	}
+	atomic_inc(&req->pending);
+	pav_drive_count_read(&g->drives[slot], n);
+	pav_uio_read(req, idx, n, g->drives[slot].dev, pav_group_cell(g, seg, pav_loc_row(loc)), run_read, &g->drives[slot]);
+}
+
+/* Issues from cell @req->next on. @ident: of an unpinned @leaf. False: the slot is another node now; ->next tells how far we came. */
+static bool read_issue(struct pav_req *req, struct pav_node *leaf, const u32 *ident)
+{
+	const struct pav_d_entry *e = entries(leaf) + req->lba % PAV_LEAF_ENTRIES;
+	unsigned int i = req->next, start = i;
+	u64 first = 0;
+
+	for (; i < req->cells; i++) {
+		u64 loc = entry_read(&e[i], &req->crc[i]);
+
+		if (ident) {
+			smp_rmb();
+			if (READ_ONCE(leaf->ident) != *ident)
+				break;
+		}
+		/* The row is the lowest field of a location: the next cell of a column is the next number. */
+		if (i > start && (first ? loc != first + (i - start) : loc != 0)) {
+			run_issue(req, start, i - start, first);
+			start = i;
+		}
+		if (i == start)
+			first = loc;
+	}
+	if (i > start)
+		run_issue(req, start, i - start, first);
+	req->next = i;
+	return i == req->cells;
+}
+
+static void read_slow(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+	struct pav_map *map = req->vol->map;
+	struct pav_node *leaf;
+
+	switch (leaf_get(req->vol, req->lba, false, &req->wait, &leaf)) {
+	case WALK_WAIT:
+		return;
+	case WALK_NONE:
+		pav_req_zero(req, req->next, req->cells - req->next);
+		break;
+	case WALK_ERROR:
+		req->error = -EIO;
+		break;
+	case WALK_FOUND:
+		read_issue(req, leaf, NULL);
+		pav_node_put(map, leaf);
+		break;
+	}
+	read_put(req);
+}
+
+void pav_map_read(struct pav_req *req)
+{
+	struct pav_volume *vol = req->vol;
+	struct pav_node *leaf;
+	u32 ident;
+
+	atomic64_inc(&vol->reads);
+	atomic64_add(req->cells, &vol->read_cells);
+	req->error = 0;
+	req->next = 0;
+	bitmap_zero(req->repair, PAV_REQ_MAX_CELLS);
+	atomic_set(&req->pending, 1);
+	reader_enter(vol->map, req);
+	switch (leaf_peek(vol, req->lba, &leaf, &ident)) {
+	case WALK_FOUND:
+		if (read_issue(req, leaf, &ident)) {
+			read_put(req);
+			return;
+		}
+		atomic64_inc(&vol->map->retries);
+		break;
+	case WALK_NONE:
+		pav_req_zero(req, 0, req->cells);
+		read_put(req);
+		return;
+	default:
+		break;
+	}
+	req->wait.fn = read_slow;
+	read_slow(&req->wait);
+}
+
+/* ---- repair: cells that the direct way did not deliver ---- */
+
+static void repair_end(struct pav_repair *r)
+{
+	struct pav_map *map = r->map;
+	struct pav_req *req = r->req;
+	unsigned long flags;
+	bool more;
+
+	spin_lock_irqsave(&map->lock, flags);
+	list_add(&r->link, &map->repair_free);
+	more = !list_empty(&map->repair_reqs);
+	spin_unlock_irqrestore(&map->lock, flags);
+	if (more)
+		pav_work_queue(map->worker, &map->repair_work);
+	read_put(req);
+}
+
+static void repair_fail(struct pav_repair *r)
+{
+	struct pav_req *req = r->req;
+	struct pav_group *g = r->map->g;
+
+	pav_log(PAV_ERR, "%s: volume %s: block %llu is lost", g->name, req->vol->ident.name, (unsigned long long)(req->lba + r->idx));
+	if (g->ops && g->ops->event)
+		g->ops->event(g->host, PAV_EVENT_DATA_LOST, req->vol->ident.name, -1, req->lba + r->idx, "a block could not be rebuilt");
+	req->error = -EIO;
+	repair_end(r);
+}
+
+static void repair_read(struct pav_cell_read *cr)
+{
+	struct pav_repair *r = container_of(cr, struct pav_repair, cr);
+
+	if (cr->error) {
+		repair_fail(r);
+		return;
+	}
+	pav_req_put(r->req, r->idx, r->buf);
+	repair_end(r);
+}
+
+/* Looks the cell up again: it may have been written anew since, and then that is the one to read. */
+static void repair_start(struct pav_waiter *w)
+{
+	struct pav_repair *r = container_of(w, struct pav_repair, wait);
+	struct pav_map *map = r->map;
+	u64 lba = r->req->lba + r->idx, loc = 0;
+	struct pav_node *leaf;
+	u32 crc;
+
+	switch (leaf_get(r->req->vol, lba, false, &r->wait, &leaf)) {
+	case WALK_WAIT:
+		return;
+	case WALK_ERROR:
+		repair_fail(r);
+		return;
+	case WALK_NONE:
+		break;
+	case WALK_FOUND:
+		loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, &crc);
+		pav_node_put(map, leaf);
+		break;
+	}
+	if (!loc) {
+		pav_req_zero(r->req, r->idx, 1);
+		repair_end(r);
+		return;
+	}
+	r->cr.g = map->g;
+	r->cr.loc = loc;
+	r->cr.crc = crc;
+	r->cr.buf = r->buf;
+	r->cr.direct_failed = false;
+	r->cr.done = repair_read;
+	pav_cell_read(&r->cr);
+}
+
+static void repair_work(struct pav_work *work)
+{
+	struct pav_map *map = container_of(work, struct pav_map, repair_work);
+
+	for (;;) {
+		struct pav_repair *r = NULL;
+		unsigned long flags;
+
+		spin_lock_irqsave(&map->lock, flags);
+		if (!list_empty(&map->repair_reqs) && !list_empty(&map->repair_free)) {
+			struct pav_req *req = list_first_entry(&map->repair_reqs, struct pav_req, link);
+
+			r = list_first_entry(&map->repair_free, struct pav_repair, link);
+			list_del(&r->link);
+			r->req = req;
+			r->idx = find_next_bit(req->repair, PAV_REQ_MAX_CELLS, 0);
+			__clear_bit(r->idx, req->repair);
+			if (find_next_bit(req->repair, PAV_REQ_MAX_CELLS, 0) >= PAV_REQ_MAX_CELLS)
+				list_del(&req->link);
+			else
+				atomic_inc(&req->pending);
+		}
+		spin_unlock_irqrestore(&map->lock, flags);
+		if (!r)
+			return;
+		r->wait.fn = repair_start;
+		repair_start(&r->wait);
+	}
+}
+
+static void repair_queue(struct pav_map *map, struct pav_req *req)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&map->lock, flags);
+	/* Held by the repair of its last cell. */
+	atomic_set(&req->pending, 1);
+	list_add_tail(&req->link, &map->repair_reqs);
+	spin_unlock_irqrestore(&map->lock, flags);
+	pav_work_queue(map->worker, &map->repair_work);
+}
+
+/* ---- write, unmap ---- */
+
+static void write_walk(struct pav_waiter *w);
+static void admit_again(struct pav_waiter *w);
+
+static void write_end(struct pav_req *req)
+{
+	struct pav_node *leaf = req->leaf;
+	struct pav_map *map = req->vol->map;
+	struct list_head blocked;
+	struct pav_waiter *w, *next;
+	unsigned long flags;
+
+	INIT_LIST_HEAD(&blocked);
+	spin_lock_irqsave(&leaf->lock, flags);
+	bitmap_clear(leaf->busy, req->lba % PAV_LEAF_ENTRIES, req->cells);
+	leaf->writers--;
+	list_splice_init(&leaf->blocked, &blocked);
+	pav_node_unclaim_if_idle(map, leaf);
+	spin_unlock_irqrestore(&leaf->lock, flags);
+	list_for_each_entry_safe(w, next, &blocked, link) {
+		list_del(&w->link);
+		pav_map_call_back(map, w);
+	}
+	pav_node_put(map, leaf);
+	req->done(req);
+}
+
+static bool overlaps(const struct pav_req *a, const struct pav_req *b)
+{
+	return a->lba < b->lba + b->cells && b->lba < a->lba + a->cells;
+}
+
+/* The leaf is in memory and pinned. Lets the request into the log, or has it wait its turn. */
+static void admit(struct pav_req *req, struct pav_node *leaf)
+{
+	struct pav_map *map = req->vol->map;
+	unsigned int first = req->lba % PAV_LEAF_ENTRIES;
+	struct pav_waiter *w;
+	unsigned long flags;
+	bool blocked;
+
+	req->leaf = leaf;
+	spin_lock_irqsave(&leaf->lock, flags);
+	blocked = find_next_bit(leaf->busy, first + req->cells, first) < first + req->cells;
+	/* Nor past one that waits already: or a stream of small writes would starve a large one. */
+	list_for_each_entry(w, &leaf->blocked, link)
+		blocked |= overlaps(req, container_of(w, struct pav_req, wait));
+	if (blocked) {
+		pav_reached("overlapping write waited");
+		req->wait.fn = admit_again;
+		list_add_tail(&req->wait.link, &leaf->blocked);
+		spin_unlock_irqrestore(&leaf->lock, flags);
+		return;
+	}
+	if (!pav_node_claim(map, leaf)) {
+		spin_unlock_irqrestore(&leaf->lock, flags);
+		pav_node_put(map, leaf);
+		req->wait.fn = write_walk;
+		pav_map_wait_room(map, &req->wait, true);
+		return;
+	}
+	leaf->writers++;
+	bitmap_set(leaf->busy, first, req->cells);
+	spin_unlock_irqrestore(&leaf->lock, flags);
+	atomic_set(&req->pending, req->op == PAV_UNMAP ? 1 : req->cells);
+	pav_log_submit(map->log, req, req->hint);
+}
+
+static void admit_again(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	admit(req, req->leaf);
+}
+
+static void write_walk(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+	struct pav_node *leaf;
+
+	switch (leaf_get(req->vol, req->lba, req->op == PAV_WRITE, &req->wait, &leaf)) {
+	case WALK_WAIT:
+		return;
+	case WALK_ERROR:
+		req->error = -EIO;
+		req->done(req);
+		return;
+	case WALK_NONE:
+		req->done(req);
+		return;
+	case WALK_FOUND:
+		admit(req, leaf);
+		return;
+	}
+}
+
+void pav_map_write(struct pav_req *req)
+{
+	struct pav_volume *vol = req->vol;
+
+	if (req->op == PAV_UNMAP) {
+		atomic64_inc(&vol->unmaps);
+	} else {
+		atomic64_inc(&vol->writes);
+		atomic64_add(req->cells, &vol->write_cells);
+	}
+	req->error = 0;
+	req->vol_id = vol->id;
+	req->hint = pav_cpu();
+	req->wait.fn = write_walk;
+	write_walk(&req->wait);
+}
+
+/* Changes @n entries from @lba on: to the cells of @st from @cell on, or to nothing. The leaf's lock held, claimed and changeable. */
+static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n)
+{
+	struct pav_log *log = vol->map->log;
+	struct pav_d_entry *e = entries(leaf) + lba % PAV_LEAF_ENTRIES;
+	unsigned int i;
+	int gained = 0;
+
+	for (i = 0; i < n; i++) {
+		u64 old = st ? entry_write(&e[i], pav_stripe_loc(st, cell + i), st->crc[cell + i], log->birth) : entry_write(&e[i], 0, 0, 0);
+
+		if (old)
+			pav_log_live(log, old, -1);
+		gained += !!st - !!old;
+	}
+	if (st)
+		pav_log_live(log, pav_stripe_loc(st, cell), n);
+	if (gained) {
+		atomic64_add(gained, &vol->mapped);
+		vol->dirty = true;
+	}
+}
+
+static bool applied(struct pav_req *req, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n)
+{
+	struct pav_node *leaf = req->leaf;
+	unsigned long flags;
+	bool ok;
+
+	if ((unsigned int)req->op == PAV_REQ_NODE) {
+		struct pav_node_write *w = container_of(req, struct pav_node_write, req);
+
+		w->loc = pav_stripe_loc(st, cell);
+		w->crc = st->crc[cell];
+		req->done(req);
+		return true;
+	}
+	spin_lock_irqsave(&leaf->lock, flags);
+	ok = pav_node_change(req->vol->map, leaf);
+	if (ok)
+		apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n);
+	spin_unlock_irqrestore(&leaf->lock, flags);
+	if (ok && atomic_sub_and_test(req->op == PAV_UNMAP ? 1 : n, &req->pending))
+		write_end(req);
+	return ok;
+}
+
+static void failed(struct pav_req *req, unsigned int n, int error)
+{
+	req->error = error;
+	if ((unsigned int)req->op == PAV_REQ_NODE)
+		req->done(req);
+	else if (atomic_sub_and_test(req->op == PAV_UNMAP ? 1 : n, &req->pending))
+		write_end(req);
+}
+
+static void unmap_direct(struct pav_req *req)
+{
+	struct pav_map *map = req->vol->map;
+	unsigned long flags;
+
+	pav_reached("unmap without room in the log");
+	spin_lock_irqsave(&map->lock, flags);
+	list_add_tail(&req->link, &map->unmaps);
+	spin_unlock_irqrestore(&map->lock, flags);
+	map->want_checkpoint(map->ctx);
+}
+
+void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done)
+{
+	unsigned long flags;
+	struct pav_req *req;
+
+	spin_lock_irqsave(&map->lock, flags);
+	list_splice_init(&map->unmaps, done);
+	spin_unlock_irqrestore(&map->lock, flags);
+	list_for_each_entry(req, done, link) {
+		struct pav_node *leaf = req->leaf;
+		bool ok;
+
+		spin_lock_irqsave(&leaf->lock, flags);
+		/* No checkpoint is under way: it is about to begin. */
+		ok = pav_node_change(map, leaf);
+		WARN_ON_ONCE(!ok);
+		apply_entries(req->vol, leaf, NULL, req->lba, 0, req->cells);
+		spin_unlock_irqrestore(&leaf->lock, flags);
+	}
+}
+
+void pav_map_unmaps_done(struct pav_map *map, struct list_head *done, int error)
+{
+	struct pav_req *req, *next;
+
+	list_for_each_entry_safe(req, next, done, link) {
+		list_del(&req->link);
+		req->error = error;
+		write_end(req);
+	}
+}
+
+const struct pav_log_ops pav_map_log_ops = {
+	.applied = applied,
+	.failed = failed,
+	.unmap_direct = unmap_direct,
+};
+
+/* ---- replay ---- */
+
+struct wait_leaf {
+	struct pav_waiter w;
+	struct completion done;
+};
+
+static void wake_leaf(struct pav_waiter *w)
+{
+	complete(&container_of(w, struct wait_leaf, w)->done);
+}
+
+int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 crc, u32 birth)
+{
+	struct pav_map *map = vol->map;
+	struct pav_node *leaf = NULL;
+	struct wait_leaf wait;
+	unsigned long flags;
+	enum walk walk;
+	unsigned int i;
+	bool ok;
+
+	/* A walk may claim every node on its way. */
+	if (atomic_read(&map->claimed) + 5 > (int)map->claim_limit)
+		return -ENOSPC;
+	wait.w.fn = wake_leaf;
+	for (;;) {
+		init_completion(&wait.done);
+		walk = leaf_get(vol, lba, loc != 0, &wait.w, &leaf);
+		if (walk != WALK_WAIT)
+			break;
+		wait_for_completion(&wait.done);
+	}
+	if (walk != WALK_FOUND)
+		return walk == WALK_NONE ? 0 : -EIO;
+	spin_lock_irqsave(&leaf->lock, flags);
+	ok = pav_node_claim(map, leaf) && pav_node_change(map, leaf);
+	for (i = 0; ok && i < n; i++) {
+		struct pav_d_entry *e = entries(leaf) + (lba + i) % PAV_LEAF_ENTRIES;
+		u64 old = le64_to_cpu(e->loc);
+
+		/* Applied before, by a replay that was cut short: the counts hold it already. */
+		if (old == loc)
+			continue;
+		entry_write(e, loc, crc, birth);
+		if (old)
+			pav_log_live(map->log, old, -1);
+		if (loc)
+			pav_log_live(map->log, loc, 1);
+		atomic64_add(!!loc - !!old, &vol->mapped);
+		vol->dirty = true;
+	}
+	spin_unlock_irqrestore(&leaf->lock, flags);
+	pav_node_put(map, leaf);
+	return ok ? 0 : -ENOSPC;
+}
+
+/* ---- life ---- */
+
+int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, const struct pav_open_params *p)
+{
+	unsigned int i;
+
+	map->g = g;
+	map->log = log;
+	spin_lock_init(&map->lock);
+	spin_lock_init(&map->dirty_lock);
+	INIT_LIST_HEAD(&map->ready);
+	INIT_LIST_HEAD(&map->room);
+	INIT_LIST_HEAD(&map->dirty);
+	INIT_LIST_HEAD(&map->ckpt);
+	INIT_LIST_HEAD(&map->unmaps);
+	INIT_LIST_HEAD(&map->repair_free);
+	INIT_LIST_HEAD(&map->repair_reqs);
+	for (i = 0; i < PAV_TABLE_LEVELS; i++)
+		INIT_LIST_HEAD(&map->tdirty[i]);
+	pav_work_init(&map->repair_work, repair_work);
+	map->root = g->sb->root;
+	atomic64_set(&map->next_node, max_t(u64, le64_to_cpu(g->sb->next_node), 1));
+	map->worker = pav_worker_create("map");
+	map->repairs = pav_alloc(sizeof(*map->repairs) * PAV_REPAIRS);
+	if (!map->worker || !map->repairs)
+		return -ENOMEM;
+	for (i = 0; i < PAV_REPAIRS; i++) {
+		map->repairs[i].map = map;
+		map->repairs[i].buf = pav_alloc_cells(1);
+		if (!map->repairs[i].buf)
+			return -ENOMEM;
+		list_add_tail(&map->repairs[i].link, &map->repair_free);
+	}
+	return pav_cache_init(map, p->cache_nodes ? max_t(unsigned int, p->cache_nodes, 64) : 16384);
+}
+
+void pav_map_free(struct pav_map *map)
+{
+	unsigned int i;
+
+	if (map->worker)
+		pav_worker_destroy(map->worker);
+	for (i = 0; i < PAV_MAX_VOLUMES; i++)
+		pav_free(map->volumes[i]);
+	for (i = 0; map->repairs && i < PAV_REPAIRS; i++)
+		if (map->repairs[i].buf)
+			pav_free_cells(map->repairs[i].buf, 1);
+	pav_free(map->repairs);
+	pav_cache_free(map);
+}
