@@ -7,7 +7,8 @@ packages=(
   linux-headers-amd64
   libgtest-dev libgmock-dev libisal-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libconfig++-dev libmnl-dev libkmod-dev libblkid-dev
-  qemu-system-x86 busybox-static python3 python3-pytest
+  sparse
+  qemu-system-x86 busybox-static python3 python3-pytest python3-yaml
 )
 missing=()
 for p in "${packages[@]}"; do
