@@ -46,6 +46,10 @@ bench-vm: $(BUILD)/.deps ## raw drive, md RAID-6 and our volume, counted in inst
 	/usr/bin/python3 tests/bench/md_bench.py
 # --- end of guests ---
 
+.PHONY: lint-kernel
+lint-kernel: $(BUILD)/.deps ## checkpatch, sparse and extra warnings on the module
+	scripts/lint-kernel.sh $(KDIR) $(BUILD)/lint-kernel
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

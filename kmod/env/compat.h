@@ -10,26 +10,20 @@
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-#error "pavraid knows Linux 6.1 only; kmod/env/compat.h is the place to teach it another"
+#error "pavraid knows Linux 6.1 only; this header is the place to teach it another"
 #endif
 
-/* An open, exclusive block device. From 6.9 on this is a struct file. */
-typedef struct block_device *pav_bdev_handle;
 #define PAV_BDEV_MODE (FMODE_READ | FMODE_WRITE | FMODE_EXCL)
 
-static inline pav_bdev_handle pav_bdev_open(const char *path, void *holder)
+/* A block device for one holder alone, or ERR_PTR(). From 6.9 on it is opened as a struct file, and closed by fput(). */
+static inline struct block_device *pav_bdev_open(const char *path, void *holder)
 {
 	return blkdev_get_by_path(path, PAV_BDEV_MODE, holder);
 }
 
-static inline struct block_device *pav_bdev_of(pav_bdev_handle handle)
+static inline void pav_bdev_close(struct block_device *bdev)
 {
-	return handle;
-}
-
-static inline void pav_bdev_close(pav_bdev_handle handle)
-{
-	blkdev_put(handle, PAV_BDEV_MODE);
+	blkdev_put(bdev, PAV_BDEV_MODE);
 }
 
 /* A bio-based disk with no limits set. From 6.9 on blk_alloc_disk() takes the limits and returns ERR_PTR(). */

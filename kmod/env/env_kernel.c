@@ -31,7 +31,6 @@
 #define PAV_UIO_RESERVE		64	/* clones that are there even when memory is not */
 
 struct pav_dev {
-	pav_bdev_handle handle;
 	struct block_device *bdev;
 	char name[DISK_NAME_LEN + 6];	/* "/dev/" in front */
 };
@@ -233,9 +232,9 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
-	dev->handle = pav_bdev_open(path, dev);
-	if (IS_ERR(dev->handle)) {
-		err = PTR_ERR(dev->handle);
+	bdev = pav_bdev_open(path, dev);
+	if (IS_ERR(bdev)) {
+		err = PTR_ERR(bdev);
 		switch (err) {
 		case -EBUSY:
 			*why = "in use by another group, a file system or another driver";
@@ -259,35 +258,34 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 		}
 		goto free;
 	}
-	dev->bdev = pav_bdev_of(dev->handle);
-	snprintf(dev->name, sizeof(dev->name), "/dev/%pg", dev->bdev);
+	dev->bdev = bdev;
+	snprintf(dev->name, sizeof(dev->name), "/dev/%pg", bdev);
 
 	err = -EINVAL;
-	if (bdev_is_zoned(dev->bdev)) {
+	if (bdev_is_zoned(bdev)) {
 		*why = "a zoned device, which cannot serve as a drive";
 		goto close;
 	}
-	if (bdev_logical_block_size(dev->bdev) > PAV_CELL_BYTES) {
+	if (bdev_logical_block_size(bdev) > PAV_CELL_BYTES) {
 		*why = "its sectors are larger than 4 KiB";
 		goto close;
 	}
 	err = -EACCES;
-	if (bdev_read_only(dev->bdev)) {
+	if (bdev_read_only(bdev)) {
 		*why = "read-only";
 		goto close;
 	}
 	err = -ELOOP;
-	if (MAJOR(dev->bdev->bd_dev) == pav_disks_major()) {
+	if (MAJOR(bdev->bd_dev) == pav_disks_major()) {
 		*why = "a volume of pavraid, which cannot serve as a drive";
 		goto close;
 	}
-	bdev = dev->bdev;
 	sync_blockdev(bdev);		/* nothing of an earlier user may be written back over us, */
 	invalidate_bdev(bdev);		/* or be read back instead of what we write */
 	*why = NULL;
 	return dev;
 close:
-	pav_bdev_close(dev->handle);
+	pav_bdev_close(bdev);
 free:
 	kfree(dev);
 	return ERR_PTR(err);
@@ -298,7 +296,7 @@ void pav_dev_close(struct pav_dev *dev)
 	if (IS_ERR_OR_NULL(dev))
 		return;
 	invalidate_bdev(dev->bdev);	/* what udev read of it while we wrote beside the page cache */
-	pav_bdev_close(dev->handle);
+	pav_bdev_close(dev->bdev);
 	kfree(dev);
 }
 
