@@ -17,6 +17,7 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/timekeeping.h>
 #include <uapi/linux/sched/types.h>
 #include <asm/fpu/api.h>
@@ -178,6 +179,11 @@ void pav_timer_arm(struct pav_timer *t, u64 delay_ns)
 void pav_timer_cancel(struct pav_timer *t)
 {
 	hrtimer_cancel(&t->hrtimer);
+}
+
+unsigned int pav_cpu(void)
+{
+	return raw_smp_processor_id();
 }
 
 /* ---- vector registers ---- */

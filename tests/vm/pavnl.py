@@ -11,6 +11,7 @@ import errno
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import yaml
@@ -156,10 +157,22 @@ class Netlink:
     def dump(self, command, **values):
         return self._run(command, values, NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP)
 
-    def listen(self):
-        """A Job that prints events; events() reads them after its end."""
-        return self.guest.spawn(f"{self.nlpipe} {SPEC['name']} listen events")
+    def listen(self, file="/tmp/events"):
+        """Starts to listen to events, and returns when it does. events() ends it."""
+        job = self.guest.spawn(f"exec {self.nlpipe} {SPEC['name']} listen events >{file}")
+        self.guest.sh(f"until grep -q listening {file} 2>/dev/null; do sleep 0.1; done")
+        return job
 
-    @staticmethod
-    def events(output):
-        return [decode(bytes.fromhex(line)[4:]) for line in output.splitlines() if line != "listening"]
+    def events(self, job, wait_for=None, seconds=20, file="/tmp/events"):
+        """What the listener heard. With wait_for(event): waits for such an event first, as long as seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            # The last line may not be whole yet.
+            lines = self.guest.sh(f"cat {file}; echo").splitlines()[1:]
+            heard = [decode(bytes.fromhex(line)[4:]) for line in lines if line]
+            if wait_for is None or any(map(wait_for, heard)) or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
+        job.kill()
+        self.guest.sh(f"rm -f {file}")
+        return heard
