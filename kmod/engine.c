@@ -659,7 +659,7 @@ static int check_new_name(struct pav_engine *e, const char *name, struct pav_err
 	return 0;
 }
 
-static int check_size(struct pav_engine *e, const char *name, u64 cells, struct pav_err *err)
+static int check_size(const char *name, u64 cells, struct pav_err *err)
 {
 	if (cells < PAV_VOLUME_MIN_BYTES / PAV_CELL_BYTES || cells > PAV_VOLUME_MAX_BYTES / PAV_CELL_BYTES || cells % PAV_LEAF_ENTRIES)
 		return pav_fail(err, -EINVAL, "volume %s: size %llu MiB: use a whole number of MiB from 1 to 67108864 (64 TiB)", name,
@@ -697,7 +697,7 @@ int pav_volume_create(struct pav_engine *e, const struct pav_volume_ident *ident
 	mutex_lock(&e->control);
 	error = check_new_name(e, ident->name, err);
 	if (!error)
-		error = check_size(e, ident->name, cells, err);
+		error = check_size(ident->name, cells, err);
 	for (i = 0; i < PAV_MAX_VOLUMES && !error && ident->serial[0]; i++)
 		if (e->map.volumes[i] && !strcmp(e->map.volumes[i]->ident.serial, ident->serial))
 			error = pav_fail(err, -EEXIST, "volume %s: serial %s is that of volume %s", ident->name, ident->serial,
@@ -765,7 +765,7 @@ int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, str
 
 	mutex_lock(&e->control);
 	old = vol->cells;
-	error = check_size(e, vol->ident.name, cells, err);
+	error = check_size(vol->ident.name, cells, err);
 	if (!error && cells < old)
 		error = pav_fail(err, -EINVAL, "volume %s has %llu MiB: it can grow, not shrink", vol->ident.name, (unsigned long long)old >> 8);
 	if (!error && cells > old) {

@@ -56,7 +56,7 @@ struct pav_req {
 	struct pav_node *leaf;			/* write, unmap: pinned from admission to completion */
 	unsigned int vol_id;
 	unsigned int hint;			/* log: which stream; read: which reader count */
-	DECLARE_BITMAP(repair, 256);		/* read: cells that the direct way did not deliver */
+	unsigned long repair[256 / 64];	/* read: cells that the direct way did not deliver */
 	atomic_t pending;			/* cells (unmap: 1) or reads not yet done */
 	unsigned int next;			/* log: the next cell to put into a stripe */
 	u32 *crc;				/* read: room for @cells sums, given by the host; may be NULL for other ops */

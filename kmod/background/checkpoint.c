@@ -404,7 +404,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	}
 	c->last_ns = pav_now_ns() - start;
 	pav_log_unpark(c->log);
-	pav_map_unmaps_done(map, &unmaps, error);
+	pav_map_unmaps_done(&unmaps, error);
 	pav_map_room(map);
 	pav_log_kick(c->log);
 	if (again)

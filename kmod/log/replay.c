@@ -448,7 +448,7 @@ static void heal(struct replay *r, const struct stripe_view *v)
 	}
 }
 
-static int apply(struct replay *r, const struct found *f, const struct pav_d_stripe *h, const struct pav_replay_ops *ops)
+static int apply(const struct found *f, const struct pav_d_stripe *h, const struct pav_replay_ops *ops)
 {
 	unsigned int i, cell = 1;
 	int error = 0;
@@ -544,7 +544,7 @@ int pav_log_replay(struct pav_log *log, const struct pav_replay_ops *ops, struct
 		r->taken++;
 		heal(r, v);
 		pav_log_replayed_segment(log, f->seg);
-		error = apply(r, f, header, ops);
+		error = apply(f, header, ops);
 	}
 	if (r && r->nfound)
 		atomic64_set(&log->seq, r->found[r->nfound - 1].seq);

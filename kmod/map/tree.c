@@ -685,7 +685,7 @@ void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done)
 	}
 }
 
-void pav_map_unmaps_done(struct pav_map *map, struct list_head *done, int error)
+void pav_map_unmaps_done(struct list_head *done, int error)
 {
 	struct pav_req *req, *next;
 
