@@ -13,9 +13,14 @@ from .image import CACHE, pack
 
 WORD = "pav-kvm-works"
 TRIAL_SECONDS = 20
-# TCG counts every byte of a `rep movsb` as an instruction; without these flags the kernel copies in wider steps.
-TCG = ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"]
-KVM = ["-accel", "kvm", "-cpu", "host"]
+
+
+def arguments(kind, parallel=False):
+    """QEMU's arguments for the accelerator ("kvm" or "tcg") and the CPU."""
+    if kind == "kvm":
+        return ["-accel", "kvm", "-cpu", "host"]
+    # TCG copies a `rep movsb` byte by byte; without these flags the kernel copies in wider steps.
+    return ["-accel", f"tcg,thread={'multi' if parallel else 'single'}", "-cpu", "max,-erms,-fsrm"]
 
 
 def trial(image):
@@ -32,7 +37,7 @@ def trial(image):
                         f"echo {WORD} >/dev/ttyS0\n/bin/busybox poweroff -f\n")
         init.chmod(0o755)
         pack(root, work / "initrd")
-        argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *KVM, "-smp", "2",
+        argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *arguments("kvm"), "-smp", "2",
                 "-m", "256", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
                 "-kernel", image.kernel, "-initrd", work / "initrd", "-append", "console=ttyS0 quiet panic=-1"]
         with open(work / "log", "wb") as log:
@@ -50,18 +55,18 @@ def trial(image):
 
 
 def choose(image, say=print):
-    """QEMU's arguments for the accelerator and the CPU. PAV_VM_ACCEL=kvm or tcg overrides the trial."""
+    """"kvm" or "tcg". PAV_VM_ACCEL=kvm or tcg overrides the trial."""
     forced = os.environ.get("PAV_VM_ACCEL")
     if forced in ("kvm", "tcg"):
-        return KVM if forced == "kvm" else TCG
+        return forced
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return TCG
+        return "tcg"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     answer = CACHE / f"kvm-{boot}"
     if not answer.exists():
         t = time.monotonic()
-        works = trial(image)
-        answer.write_text("yes" if works else "no")
-        say(f"vm: /dev/kvm {'works' if works else 'does not boot a guest; emulating'} "
+        kind = "kvm" if trial(image) else "tcg"
+        answer.write_text(kind)
+        say(f"vm: /dev/kvm {'works' if kind == 'kvm' else 'does not boot a guest; emulating'} "
             f"({time.monotonic() - t:.0f} s trial)")
-    return KVM if answer.read_text() == "yes" else TCG
+    return answer.read_text()

@@ -11,6 +11,7 @@ cache is the simulator's business, not this one's.
 """
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,6 +22,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from . import accel
 from .image import REPO
 from .sockets import Agent, GuestError, GuestGone, Qmp, decode
 
@@ -29,6 +31,8 @@ _spawner = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_pref
 
 AGENTS = 4
 FIRST_ROOT_PORT_SLOT = 0x10
+# Bits of a PCI Express slot's control register.
+HOT_PLUG_INTERRUPT, LIGHT_OFF, POWER_OFF = 0x0020, 0x0300, 0x0400
 # A kernel message that no test may leave behind.
 TROUBLE = re.compile(r"WARNING:|BUG:|BUG at|Oops|Call Trace|KASAN|UBSAN|general protection fault|Kernel panic|"
                      r"INFO: task .* blocked|soft lockup|INFO: rcu_\w+ (self-)?detected|refcount_t:|"
@@ -46,6 +50,7 @@ class Spec:
     drive_mib: int = 256
     mem_mib: int = 2048
     cpus: int = 2
+    parallel: bool = False      # emulated CPUs on a host thread each; faster, but drives cannot be pulled then
     cmdline: str = ""           # more words for the kernel's command line
 
 
@@ -112,6 +117,46 @@ class Job:
             time.sleep(0.1)
 
 
+def root_port_slot(n):
+    """The slot on the PCI root bus of drive n's root port; eight ports share a slot, a function each."""
+    return FIRST_ROOT_PORT_SLOT + n // 8
+
+
+class SlotControl:
+    """The slot control register of drive n's root port, reached through the machine's I/O ports by the monitor."""
+
+    def __init__(self, q, n):
+        self.q = q
+        self.function = root_port_slot(n) << 11 | n % 8 << 8
+        cap = self._config(0x34) & 0xff
+        while (header := self._config(cap)) & 0xff != 0x10:     # the PCI Express capability
+            cap = header >> 8 & 0xff
+        self.register = cap + 0x18
+
+    def _monitor(self, line):
+        return self.q.command("human-monitor-command", **{"command-line": line})
+
+    def _port(self, port):
+        return int(self._monitor(f"i /w {port:#x}").split("=")[1], 16)
+
+    def _config(self, register, value=None):
+        """Reads 4 bytes of the root port's configuration space, or writes 2; leaves the address port as it was."""
+        before = self._port(0xcf8)
+        self._monitor(f"o /w 0xcf8 {0x80000000 | self.function | register & ~3:#x}")
+        if value is None:
+            value = self._port(0xcfc)
+        else:
+            self._monitor(f"o /h {0xcfc + (register & 3):#x} {value:#x}")
+        self._monitor(f"o /w 0xcf8 {before:#x}")
+        return value
+
+    def read(self):
+        return self._config(self.register) >> 8 * (self.register & 3) & 0xffff
+
+    def write(self, value):
+        self._config(self.register, value)
+
+
 class Guest:
     def __init__(self, folder, spec, image=None, accel=None):
         self.folder = Path(folder)
@@ -148,7 +193,7 @@ class Guest:
                   f"rcupdate.rcu_cpu_stall_timeout=60 pav.name={s.name} pav.addr={s.addr} {s.cmdline}")
         argv = ["setpriv", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", f"pav-{s.name}", "-nodefaults", "-no-user-config", "-display", "none",
-                "-no-reboot", "-machine", "q35", *self.accel, "-smp", str(s.cpus), "-m", str(s.mem_mib),
+                "-no-reboot", "-machine", "q35", *accel.arguments(self.accel, s.parallel), "-smp", str(s.cpus), "-m", str(s.mem_mib),
                 # Native PCIe hot plug: only there can a device vanish without the guest's consent.
                 "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
                 "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", append,
@@ -170,13 +215,15 @@ class Guest:
                      "-device", f"virtio-net-pci,id=nic{i},netdev=link{i},mac=52:54:00:70:{i:02x}:{s.addr:02x}"]
         for n in range(s.drives):
             argv += ["-device", f"pcie-root-port,id=port{n},bus=pcie.0,chassis={n + 1},slot={n + 1},io-reserve=0,"
-                                f"multifunction=on,addr={self._root_port(n)}",
+                                f"multifunction=on,addr={root_port_slot(n):02x}.{n % 8}",
                      "-blockdev", json.dumps(self._backend(n))]
-            argv += ["-device", ",".join(f"{k}={v}" for k, v in self._drive(n).items())]
+            if not self._out_mark(n).exists():
+                argv += ["-device", ",".join(f"{k}={v}" for k, v in self._drive(n).items())]
         return argv
 
-    def _root_port(self, n):
-        return f"{FIRST_ROOT_PORT_SLOT + n // 8:02x}.{n % 8}"
+    def _out_mark(self, n):
+        """Exists while drive n is out of its slot, so that it stays out over a boot."""
+        return self.folder / "drives" / f"{n:02d}.out"
 
     def _backend(self, n):
         # Flushes end in the host's page cache, which outlives QEMU; the disk below it would only cost time.
@@ -325,35 +372,69 @@ class Guest:
         return Qmp(self.folder / "qmp")
 
     def pull_drive(self, n, timeout=20):
-        """Tears drive n out of its slot: the guest is not asked, and I/O in flight fails.
+        """Tears drive n out of its slot: the guest is not asked, and I/O in flight is lost.
 
-        QEMU empties at once a slot whose power is switched off, so that is written into the root port's slot
-        control from inside the guest (power off, light off), behind the back of its hot-plug driver, whose
-        interrupt is masked meanwhile. The second write turns power and interrupt on again: the driver then
-        finds a powered slot that has lost its card, which is what a torn-out drive looks like.
+        QEMU empties at once a slot whose power is switched off. That is written into the root port's slot control
+        behind the back of the guest's hot-plug driver, while all of the guest stands still: QEMU crashes when a
+        CPU rings the doorbell of a drive it is taking apart, or a request ends after that. The second write turns
+        power and the interrupt on again, so that the driver finds a powered slot that has lost its card.
         """
-        with self.qmp() as q:
-            self.exec(["setpci", "-s", self._root_port(n), "CAP_EXP+18.w=0700:0720",
-                       "CAP_EXP+18.w=0120:0720"], timeout=timeout)
+        with self.qmp() as q, self._standstill(q):
+            control = SlotControl(q, n)
+            before = control.read()
+            control.write(before & ~HOT_PLUG_INTERRUPT | POWER_OFF | LIGHT_OFF)
+            control.write(before)
             if not q.wait_event("DEVICE_DELETED", timeout, device=f"nvme{n}"):
                 raise GuestError(f"drive {n} of {self.spec.name} did not leave its slot in {timeout} s")
+        self._out_mark(n).touch()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _standstill(q):
+        """Stops the guest's CPUs and waits for its disk I/O to end; lets it go on at the end."""
+        q.command("stop")
+        try:
+            yield
+        finally:
+            q.command("cont")
+
+    def _check_hotplug(self):
+        """The guest itself rearranges QEMU's memory map when a drive comes or goes in good order."""
+        if self.spec.parallel and self.accel != "kvm":
+            raise GuestError(f"{self.spec.name} has parallel emulated CPUs, under whose feet QEMU 7.2 cannot change its "
+                             "memory map; remedy: a Spec with parallel=False")
 
     def eject_drive(self, n, timeout=40):
         """Takes drive n out as an administrator does, who presses the slot's button and waits for its light."""
+        self._check_hotplug()
         with self.qmp() as q:
             q.command("device_del", id=f"nvme{n}")
             if not q.wait_event("DEVICE_DELETED", timeout, device=f"nvme{n}"):
                 raise GuestError(f"{self.spec.name} did not let go of drive {n} in {timeout} s")
+        self._out_mark(n).touch()
 
     def insert_drive(self, n, timeout=60, blank=False):
-        """Puts drive n back into its slot (blank: a new, empty one) and waits until the guest sees it."""
+        """Puts drive n back into its slot (blank: a new, empty one) and waits until the guest sees it.
+
+        The guest keeps an emptied slot powered for a second; a drive put in while it then switches power and light
+        off would be unplugged again, so that is waited for first.
+        """
+        self._check_hotplug()
+        if not self._out_mark(n).exists():
+            raise GuestError(f"drive {n} of {self.spec.name} is in its slot already")
+        deadline = time.monotonic() + timeout
         if blank:
             with open(self.drive_file(n), "r+b") as f:
                 f.truncate(0)
                 f.truncate(self.spec.drive_mib << 20)
         with self.qmp() as q:
-            q.command("device_add", **self._drive(n))
-        deadline = time.monotonic() + timeout
+            while SlotControl(q, n).read() & (POWER_OFF | LIGHT_OFF) != POWER_OFF | LIGHT_OFF:
+                if time.monotonic() > deadline:
+                    raise GuestError(f"{self.spec.name} has not switched off the slot of drive {n} in {timeout} s")
+                time.sleep(0.2)
+            with self._standstill(q):
+                q.command("device_add", **self._drive(n))
+        self._out_mark(n).unlink()
         while n not in self.drive_names():
             if time.monotonic() > deadline:
                 raise GuestError(f"{self.spec.name} does not see drive {n} {timeout} s after it was put in")

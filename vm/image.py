@@ -11,6 +11,7 @@ Results are cached under a hash of the package list and of the files in this fol
 """
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -82,7 +83,7 @@ def headers_release():
 
 
 def resolve(packages, with_dependencies):
-    """Asks apt for the archives of packages: a list of (URI, file name, hash)."""
+    """Asks apt for the archives of packages: a list of [URI, file name, hash]."""
     empty = CACHE / "no-packages"
     empty.touch()
     nothing = CACHE / "no-archives"     # apt does not print what it has downloaded already
@@ -96,16 +97,31 @@ def resolve(packages, with_dependencies):
     found = re.findall(r"^'([^']+)' (\S+) \d+ (\S*)", out, re.M)
     if not found:
         raise ImageError(f"apt knows no archive for {' '.join(packages)}; remedy: apt-get update")
-    return found
+    return [list(f) for f in found]
 
 
 def resolve_all(release):
-    """The archives of the root and of the kernel; refreshes apt's lists once when they are missing or old."""
-    try:
+    """The archives of the root and of the kernel; refreshes apt's lists once when they are missing.
+
+    The answer is kept until apt's lists change: asking takes seconds.
+    """
+    lists = sorted((p.name, p.stat().st_mtime_ns) for p in Path("/var/lib/apt/lists").glob("*Packages*"))
+    question = hashlib.sha256(repr((lists, PACKAGES, release)).encode()).hexdigest()
+    kept = CACHE / "resolved.json"
+    if kept.exists():
+        answer = json.loads(kept.read_text())
+        if answer["question"] == question:
+            return answer["root"], answer["kernel"]
+
+    def ask():
         return resolve(PACKAGES, True), resolve([f"linux-image-{release}"], False)
+    try:
+        root, kernel = ask()
     except ImageError:
         run("apt-get", "-qq", "update")
-        return resolve(PACKAGES, True), resolve([f"linux-image-{release}"], False)
+        root, kernel = ask()
+    kept.write_text(json.dumps({"question": question, "root": root, "kernel": kernel}))
+    return root, kernel
 
 
 def package_name(file_name):
@@ -119,13 +135,13 @@ def download(archives):
 
     def path(file_name):  # `apt-get download` and --print-uris spell an epoch alike
         return debs / file_name
-    missing = [(uri, f) for uri, f, _ in archives if not path(f).exists()]
+    missing = [f for _, f, _ in archives if not path(f).exists()]
     if missing:
         work = debs / "partial"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         specs = []
-        for _, f in missing:
+        for f in missing:
             name, version, _ = f.split("_", 2)
             specs.append(f"{name}={version.replace('%3a', ':')}")
         run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *specs, cwd=work)

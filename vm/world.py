@@ -23,7 +23,7 @@ KEEP_RUNS = 10
 DRIVES, SPARES = 18, 2
 
 TARGET = Spec("target", addr=1, peer="initiator", drives=DRIVES + SPARES, mem_mib=3072, cpus=2)
-INITIATOR = Spec("initiator", addr=2, peer="target", mem_mib=2048, cpus=2)
+INITIATOR = Spec("initiator", addr=2, peer="target", mem_mib=2048, cpus=2, parallel=True)
 
 
 def prune():
