@@ -111,7 +111,7 @@ class Job:
 
     def kill(self):
         """Kills the command's whole session. One that hangs in the kernel stays."""
-        self.guest.exec(["kill", "-KILL", f"-{self.pid}"], check=False, timeout=20)
+        self.guest.exec(f"kill -KILL -- -{self.pid}", check=False, timeout=20)
         end = time.monotonic() + 2
         while not self.poll() and time.monotonic() < end:
             time.sleep(0.1)
