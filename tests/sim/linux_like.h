@@ -76,6 +76,10 @@ struct sim_mark {
 	u64 count;
 };
 
+#define BITS_PER_LONG		64
+#define BITS_TO_LONGS(n)	(((n) + BITS_PER_LONG - 1) / BITS_PER_LONG)
+#define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
+
 /* ---- what the host (env_sim.cc) does for them ---- */
 #ifdef __cplusplus
 extern "C" {
@@ -195,12 +199,9 @@ static inline bool IS_ERR(const void *ptr)
 #define pav_reached(branch)	do { static struct sim_mark m_ __attribute__((section("pav_marks"), used)) = { branch, 0 }; m_.count++; } while (0)
 
 /* ---- bits ---- */
-#define BITS_PER_LONG		64
 #define BIT(n)			(1UL << (n))
 #define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK_ULL(h, l)	((~0ULL << (l)) & (~0ULL >> (63 - (h))))
-#define BITS_TO_LONGS(n)	DIV_ROUND_UP(n, BITS_PER_LONG)
-#define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
 #define BIT_MASK(n)		(1UL << ((n) % BITS_PER_LONG))
 
 static inline unsigned int hweight64(u64 w)

@@ -9,7 +9,7 @@ Plan::Plan(uint64_t seed)
 {
 	Rng rng(mix64(seed) ^ 0x706c616e);	// "plan"
 
-	data_drives = rng.percent(10) ? 1 : rng.percent(8) ? 16 : static_cast<unsigned int>(rng.range(2, rng.percent(60) ? 4 : 8));
+	data_drives = rng.percent(8) ? 16 : static_cast<unsigned int>(rng.range(2, rng.percent(60) ? 4 : 8));
 	drives = data_drives + 2 + (rng.percent(20) ? static_cast<unsigned int>(rng.range(1, 2)) : 0);
 	spares = rng.percent(15) ? 1 : 0;
 	segment_blocks = uint64_t{16} << rng.below(3);
