@@ -189,11 +189,12 @@ class Guest:
 
     def _argv(self):
         s = self.spec
-        append = (f"console=ttyS0 panic=-1 oops=panic net.ifnames=0 mitigations=off tsc=reliable "
-                  f"rcupdate.rcu_cpu_stall_timeout=60 pav.name={s.name} pav.addr={s.addr} {s.cmdline}")
+        append = (f"console=ttyS0 panic=-1 oops=panic net.ifnames=0 mitigations=off "
+                  f"{accel.clock_words(self.accel)} rcupdate.rcu_cpu_stall_timeout=60 pav.name={s.name} pav.addr={s.addr} {s.cmdline}")
         argv = ["setpriv", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", f"pav-{s.name}", "-nodefaults", "-no-user-config", "-display", "none",
-                "-no-reboot", "-machine", "q35", *accel.arguments(self.accel, s.parallel), "-smp", str(s.cpus), "-m", str(s.mem_mib),
+                "-no-reboot", "-machine", "q35", "-bios", accel.FIRMWARE, *accel.arguments(self.accel, s.parallel),
+                "-smp", str(s.cpus), "-m", str(s.mem_mib),
                 # Native PCIe hot plug: only there can a device vanish without the guest's consent.
                 "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
                 "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", append,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import image
+from .accel import FIRMWARE
 from .sockets import GuestError
 
 ICOUNT = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max,-erms,-fsrm", "-smp", "1"]
@@ -45,7 +46,7 @@ def run(script, files=(), mem_mib=6144, timeout=900, on_line=None, say=print):
                 with open(part, "rb") as f:
                     shutil.copyfileobj(f, out, 1 << 20)
         argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *ICOUNT, "-m", str(mem_mib),
-                "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+                "-bios", FIRMWARE, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
                 "-kernel", img.kernel, "-initrd", work / "initrd",
                 "-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr pav.name=job pav.job"]
         qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
