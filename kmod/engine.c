@@ -535,6 +535,8 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
+	e->log.meta_reserve = max_t(u32, e->g.segments / 32,
+				    4 + 4 * e->map.nslots / (e->g.data_drives * e->g.segment_blocks));
 	error = load_segments(e, err);
 	if (!error)
 		error = load_volumes(e, err);

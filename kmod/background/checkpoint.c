@@ -353,6 +353,86 @@ static void snapshot(struct pav_checkpoint *c)
 	}
 }
 
+/* ---- metadata segments that are mostly dead ---- */
+
+static bool mark_node(struct pav_checkpoint *c, u64 nr)
+{
+	struct pav_map *map = c->map;
+	struct pav_node *n;
+	unsigned long flags;
+	bool ok;
+
+	if (nr >= PAV_NR_SEGMENTS) {
+		WRITE_ONCE(c->log->seg_dirty[nr - PAV_NR_SEGMENTS], 1);
+		return true;
+	}
+	if (nr >= PAV_NR_VOLUME) {
+		if (map->volumes[nr - PAV_NR_VOLUME])
+			map->volumes[nr - PAV_NR_VOLUME]->dirty = true;
+		return true;
+	}
+	n = pav_node_get_wait(map, nr);
+	spin_lock_irqsave(&n->lock, flags);
+	ok = !n->error && pav_node_claim(map, n) && pav_node_change(map, n);
+	spin_unlock_irqrestore(&n->lock, flags);
+	pav_node_put(map, n);
+	return ok;
+}
+
+/* Marks dirty what lies in @c->dead below block @index of @level. False: enough for one checkpoint. */
+static bool mark_victims(struct pav_checkpoint *c, int level, u64 index)
+{
+	struct pav_map *map = c->map;
+	unsigned int i;
+	bool go_on = true;
+
+	for (i = 0; i < 1u << PAV_TABLE_BITS && go_on; i++) {
+		struct pav_node *t = pav_node_get_wait(map, PAV_TABLE_KEY(level, index));
+		u64 loc = le64_to_cpu(((struct pav_d_entry *)t->data)[i].loc), below = index << PAV_TABLE_BITS | i;
+		bool victim = !t->error && loc && test_bit(pav_loc_seg(loc), c->dead);
+
+		go_on = !t->error && map->tdirty_count < map->nslots / 16 && atomic_read(&map->claimed) < (int)map->claim_limit / 2;
+		pav_node_put(map, t);
+		if (!loc || !go_on)
+			continue;
+		if (!level) {
+			if (victim)
+				go_on = mark_node(c, below);
+			continue;
+		}
+		go_on = mark_victims(c, level - 1, below);
+		if (victim) {
+			unsigned long flags;
+
+			t = pav_node_get_wait(map, PAV_TABLE_KEY(level - 1, below));
+			spin_lock_irqsave(&t->lock, flags);
+			if (!t->dirty && !t->error) {
+				t->dirty = true;
+				spin_lock(&map->dirty_lock);
+				list_add_tail(&t->dirty_link, &map->tdirty[level - 1]);
+				map->tdirty_count++;
+				spin_unlock(&map->dirty_lock);
+			}
+			spin_unlock_irqrestore(&t->lock, flags);
+			pav_node_put(map, t);
+		}
+	}
+	return go_on;
+}
+
+/*
+ * Checkpoints write nodes anew and leave holes where they were. When segments become few, what still lies in the emptier metadata segments is
+ * written anew too, so that they die.
+ */
+static void move_metadata(struct pav_checkpoint *c)
+{
+	bitmap_zero(c->dead, c->g->segments);
+	if (!READ_ONCE(c->g->faulted) && pav_log_sparse_meta(c->log, c->dead)) {
+		pav_reached("metadata moved");
+		mark_victims(c, PAV_TABLE_LEVELS - 1, 0);
+	}
+}
+
 int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 {
 	struct pav_map *map = c->map;
@@ -365,6 +445,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	u32 i;
 
 	INIT_LIST_HEAD(&unmaps);
+	move_metadata(c);
 	m.seq = pav_log_freeze(c->log);
 	pav_map_apply_unmaps(map, &unmaps);
 	if (seq)
@@ -398,8 +479,10 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 			pav_log_is_full(c->log, true);
 		}
 		atomic64_inc(&c->count);
+		WRITE_ONCE(map->stuck, false);
 	} else {
 		pav_reached("checkpoint failed");
+		WRITE_ONCE(map->stuck, true);
 		pav_log(PAV_ERR, "%s: checkpoint failed: error %d; the one before it stands", c->g->name, error);
 	}
 	c->last_ns = pav_now_ns() - start;

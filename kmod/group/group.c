@@ -141,6 +141,9 @@ bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_
 	if (!covered)
 		list_add_tail(&w->link, &g->waits);
 	spin_unlock_irqrestore(&g->lock, flags);
+	/* The failure may have been met at open, and not be recorded yet. */
+	if (!covered)
+		pav_work_queue(g->worker, &g->failure_work);
 	return covered;
 }
 

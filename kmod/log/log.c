@@ -286,6 +286,9 @@ void pav_log_snapshot(struct pav_log *log)
 	unsigned long flags;
 	unsigned int i, j;
 
+	/* Replay begins at the next row: nothing may be put beside what is in the last one. */
+	for (i = 0; i < log->nstreams; i++)
+		log->streams[i].band_rows = 0;
 	spin_lock_irqsave(&log->lock, flags);
 	for (i = 0; i < log->replays; i++) {
 		struct pav_replay_seg *r = &log->replay[i];
@@ -384,6 +387,25 @@ static void log_filled(void *ctx, bool checkpoint, int error)
 	log->replays = n;
 	spin_unlock_irqrestore(&log->lock, flags);
 	pav_log_kick(log);
+}
+
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned long *victims)
+{
+	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	if (log->free < 2 * log->meta_reserve || log->free <= data_keep(log))
+		for (i = 0; i < log->g->segments; i++) {
+			struct pav_segment *s = &log->seg[i];
+
+			if (s->state == PAV_SEG_META && !s->open && !s->prepared && (u32)atomic_read(&s->live) < room / 2) {
+				__set_bit(i, victims);
+				n++;
+			}
+		}
+	spin_unlock_irqrestore(&log->lock, flags);
+	return n;
 }
 
 bool pav_log_is_full(struct pav_log *log, bool final)

@@ -170,6 +170,8 @@ bool pav_log_open_segment(struct pav_stream *s);	/* the stream's worker; false: 
 void pav_log_close_segment(struct pav_stream *s);
 /* Frees what is in use, closed, out of the replay list and has nothing alive, for @dead[seg] set. Readers have let go of it. */
 void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
+/* Where free segments are few: marks metadata segments that are less than half alive. Returns how many. */
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned long *victims);
 void pav_log_find_dead(struct pav_log *log, unsigned long *dead);	/* while frozen */
 void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);

@@ -99,6 +99,7 @@ struct pav_map {
 	struct list_head ready;		/* waiters to be called back */
 	struct list_head room;		/* waiters for a slot, a claim or a shadow */
 	atomic_t claimed;		/* nodes dirty or about to be */
+	bool stuck;			/* the last checkpoint failed: no room will come of waiting */
 	unsigned int claim_limit;
 
 	spinlock_t dirty_lock;
@@ -171,7 +172,7 @@ void pav_volume_snapshot(struct pav_volume *vol);	/* while frozen */
 void pav_volume_encode(struct pav_volume *vol, struct pav_d_volume *d);	/* as of the snapshot */
 int pav_volume_decode(struct pav_map *map, unsigned int id, const struct pav_d_volume *d, const char **why);
 unsigned int pav_tree_depth(u64 cells);
-/* Makes the tree deep enough for @cells, requests running or not. Process context. -EIO */
+/* Makes the tree deep enough for @cells, requests running or not. Process context. -ENOSPC */
 int pav_tree_deepen(struct pav_volume *vol, u64 cells);
 /* Frees up to @nodes nodes of a volume that is being deleted. 1: more to do, 0: all gone. Checkpoints are kept out by the caller. */
 int pav_tree_free_some(struct pav_volume *vol, unsigned int nodes);

@@ -18,7 +18,7 @@ struct pav_repair {
 	void *buf;
 };
 
-enum walk { WALK_FOUND, WALK_NONE, WALK_WAIT, WALK_ERROR };
+enum walk { WALK_FOUND, WALK_NONE, WALK_WAIT, WALK_ERROR, WALK_NO_SPACE };
 
 static unsigned int child_index(u64 lba, unsigned int depth)
 {
@@ -62,8 +62,20 @@ static u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 
 /* ---- walking ---- */
 
-/* Gives @parent (NULL: the volume) a child at @idx. Returns its number, or 0: @w waits. Parent pinned. */
-static u64 make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, struct pav_waiter *w)
+/* A limit on dirty nodes is reached. A checkpoint makes room; unless there is no room for checkpoints. */
+static enum walk wait_room(struct pav_map *map, struct pav_waiter *w)
+{
+	if (READ_ONCE(map->stuck)) {
+		pav_reached("no space for the map");
+		map->want_checkpoint(map->ctx);
+		return WALK_NO_SPACE;
+	}
+	pav_map_wait_room(map, w, true);
+	return WALK_WAIT;
+}
+
+/* Gives @parent (NULL: the volume) a child at @idx, unless it has one: *@nr is its number. Or @w waits; or there is no space. Parent pinned. */
+static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, struct pav_waiter *w, u64 *child)
 {
 	struct pav_map *map = vol->map;
 	struct pav_node *n;
@@ -73,9 +85,10 @@ static u64 make_child(struct pav_volume *vol, struct pav_node *parent, unsigned 
 
 	spin_lock_irqsave(&vol->tree_lock, flags);
 	nr = parent ? le64_to_cpu(((__le64 *)parent->data)[idx]) : PAV_TOP_ROOT(vol->top);
+	*child = nr;
 	if (nr) {
 		spin_unlock_irqrestore(&vol->tree_lock, flags);
-		return nr;
+		return WALK_FOUND;
 	}
 	if (parent) {
 		spin_lock(&parent->lock);
@@ -83,7 +96,7 @@ static u64 make_child(struct pav_volume *vol, struct pav_node *parent, unsigned 
 		spin_unlock(&parent->lock);
 	}
 	if (ok) {
-		nr = atomic64_inc_return(&map->next_node) - 1;
+		*child = nr = atomic64_inc_return(&map->next_node) - 1;
 		/* A node without an image is all zero. Having it in the cache already saves a look into the node table, no more. */
 		n = pav_node_new(map, nr);
 		if (n)
@@ -99,9 +112,7 @@ static u64 make_child(struct pav_volume *vol, struct pav_node *parent, unsigned 
 		}
 	}
 	spin_unlock_irqrestore(&vol->tree_lock, flags);
-	if (!ok)
-		pav_map_wait_room(map, w, true);
-	return nr;
+	return ok ? WALK_FOUND : wait_room(map, w);
 }
 
 /* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. */
@@ -113,9 +124,10 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 	struct pav_node *n = NULL;
 
 	if (!nr && create) {
-		nr = make_child(vol, NULL, 0, w);
-		if (!nr)
-			return WALK_WAIT;
+		enum walk walk = make_child(vol, NULL, 0, w, &nr);
+
+		if (walk != WALK_FOUND)
+			return walk;
 	}
 	for (;; depth--) {
 		unsigned int idx;
@@ -136,10 +148,11 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 		idx = child_index(lba, depth);
 		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[idx]));
 		if (!nr && create) {
-			nr = make_child(vol, n, idx, w);
-			if (!nr) {
+			enum walk walk = make_child(vol, n, idx, w, &nr);
+
+			if (walk != WALK_FOUND) {
 				pav_node_put(map, n);
-				return WALK_WAIT;
+				return walk;
 			}
 		}
 		pav_node_put(map, n);
@@ -320,6 +333,7 @@ static void read_slow(struct pav_waiter *w)
 		pav_req_zero(req, req->next, req->cells - req->next);
 		break;
 	case WALK_ERROR:
+	case WALK_NO_SPACE:
 		req->error = -EIO;
 		break;
 	case WALK_FOUND:
@@ -417,6 +431,7 @@ static void repair_start(struct pav_waiter *w)
 	case WALK_WAIT:
 		return;
 	case WALK_ERROR:
+	case WALK_NO_SPACE:
 		repair_fail(r);
 		return;
 	case WALK_NONE:
@@ -541,7 +556,10 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		pav_node_put(map, leaf);
 		req->wait.fn = write_walk;
-		pav_map_wait_room(map, &req->wait, true);
+		if (wait_room(map, &req->wait) == WALK_NO_SPACE) {
+			req->error = -ENOSPC;
+			req->done(req);
+		}
 		return;
 	}
 	leaf->writers++;
@@ -562,12 +580,14 @@ static void write_walk(struct pav_waiter *w)
 {
 	struct pav_req *req = container_of(w, struct pav_req, wait);
 	struct pav_node *leaf;
+	enum walk walk = leaf_get(req->vol, req->lba, req->op == PAV_WRITE, &req->wait, &leaf);
 
-	switch (leaf_get(req->vol, req->lba, req->op == PAV_WRITE, &req->wait, &leaf)) {
+	switch (walk) {
 	case WALK_WAIT:
 		return;
 	case WALK_ERROR:
-		req->error = -EIO;
+	case WALK_NO_SPACE:
+		req->error = walk == WALK_ERROR ? -EIO : -ENOSPC;
 		req->done(req);
 		return;
 	case WALK_NONE:
@@ -736,7 +756,7 @@ int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 c
 		wait_for_completion(&wait.done);
 	}
 	if (walk != WALK_FOUND)
-		return walk == WALK_NONE ? 0 : -EIO;
+		return walk == WALK_NONE ? 0 : walk == WALK_NO_SPACE ? -ENOSPC : -EIO;
 	spin_lock_irqsave(&leaf->lock, flags);
 	ok = pav_node_claim(map, leaf) && pav_node_change(map, leaf);
 	for (i = 0; ok && i < n; i++) {

@@ -108,6 +108,8 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 		if (!n || !ok) {
 			if (n)
 				pav_node_put(map, n);
+			if (READ_ONCE(map->stuck))
+				return -ENOSPC;
 			pav_map_wait_room(map, &wait.w, true);
 			wait_for_completion(&wait.done);
 			continue;
