@@ -380,6 +380,7 @@ class Guest:
         CPU rings the doorbell of a drive it is taking apart, or a request ends after that. The second write turns
         power and the interrupt on again, so that the driver finds a powered slot that has lost its card.
         """
+        self._check_drive(n, out=False)
         with self.qmp() as q, self._standstill(q):
             control = SlotControl(q, n)
             before = control.read()
@@ -399,6 +400,12 @@ class Guest:
         finally:
             q.command("cont")
 
+    def _check_drive(self, n, out):
+        if not 0 <= n < self.spec.drives:
+            raise GuestError(f"{self.spec.name} has no drive {n}; it has {self.spec.drives}, the first is 0")
+        if self._out_mark(n).exists() != out:
+            raise GuestError(f"drive {n} of {self.spec.name} is {'in' if out else 'out of'} its slot already")
+
     def _check_hotplug(self):
         """The guest itself rearranges QEMU's memory map when a drive comes or goes in good order."""
         if self.spec.parallel and self.accel != "kvm":
@@ -408,6 +415,7 @@ class Guest:
     def eject_drive(self, n, timeout=40):
         """Takes drive n out as an administrator does, who presses the slot's button and waits for its light."""
         self._check_hotplug()
+        self._check_drive(n, out=False)
         with self.qmp() as q:
             q.command("device_del", id=f"nvme{n}")
             if not q.wait_event("DEVICE_DELETED", timeout, device=f"nvme{n}"):
@@ -421,8 +429,7 @@ class Guest:
         off would be unplugged again, so that is waited for first.
         """
         self._check_hotplug()
-        if not self._out_mark(n).exists():
-            raise GuestError(f"drive {n} of {self.spec.name} is in its slot already")
+        self._check_drive(n, out=True)
         deadline = time.monotonic() + timeout
         if blank:
             with open(self.drive_file(n), "r+b") as f:
