@@ -183,7 +183,6 @@ class Planner {
     Result<void> check_devices() const
     {
         std::map<std::string, std::string> user;  // identity → namespace
-        auto identity = [&](const std::string &path) { return options_.identity(path).value_or("path " + path); };
         for (const auto &[nqn, subsystem] : now_.subsystems) {
             if (owned_.owns_subsystem(nqn))
                 continue;
@@ -287,12 +286,13 @@ class Planner {
         for (const auto &[id, fate] : ports_) {
             if (!fate.in_kernel || (fate.wanted && !fate.early))
                 continue;
-            for (const auto &nqn : fate.links)
-                if (!owned_.owns_subsystem(nqn))
-                    return conflict(port_path(id),
-                                    fmt::format("it must {} and serves {}, which is not ours",
-                                                fate.wanted ? "be reconfigured" : "go", nqn),
-                                    fmt::format("unlink that first: rm {}", port_link_path(id, nqn)));
+            auto foreign = std::find_if(fate.links.begin(), fate.links.end(),
+                                        [&](const auto &nqn) { return !owned_.owns_subsystem(nqn); });
+            if (foreign != fate.links.end())
+                return conflict(port_path(id),
+                                fmt::format("it must {} and serves {}, which is not ours",
+                                            fate.wanted ? "be reconfigured" : "go", *foreign),
+                                fmt::format("unlink that first: rm {}", port_link_path(id, *foreign)));
         }
         for (const auto &[id, port] : want_.ports) {
             if (port.subsystems.empty())
@@ -693,7 +693,7 @@ Result<Plan> plan(const State &current, const State &desired, const Owned &owned
 
 Result<Plan> plan_ana(Tree &tree, std::span<const AnaChange> changes)
 {
-    Plan plan;
+    Plan fast;
     std::vector<Step> taking;
     for (const AnaChange &change : changes) {
         std::string file = group_path(change.port, change.group) + "/ana_state";
@@ -710,10 +710,10 @@ Result<Plan> plan_ana(Tree &tree, std::span<const AnaChange> changes)
             continue;
         Step step{StepKind::set_ana_state, file, now, std::string(to_string(change.state)), {}, {}};
         bool gives = state && distance(change.state) < distance(*state);
-        (gives ? plan.steps : taking).push_back(std::move(step));
+        (gives ? fast.steps : taking).push_back(std::move(step));
     }
-    plan.steps.insert(plan.steps.end(), taking.begin(), taking.end());
-    return plan;
+    fast.steps.insert(fast.steps.end(), taking.begin(), taking.end());
+    return fast;
 }
 
 }  // namespace pav::nvmet

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 
 namespace pav::nvmet::test {
 
@@ -76,8 +77,9 @@ Result<std::vector<Tree::Entry>> FakeTree::list(const std::string &dir)
     if (!has(dir))
         return Error{"list", dir, ENOENT, "", ""};
     std::vector<Entry> entries;
-    for (const auto &path : children(dir))
-        entries.push_back({name(path), nodes_.at(path).type});
+    std::vector<std::string> paths = children(dir);
+    std::transform(paths.begin(), paths.end(), std::back_inserter(entries),
+                   [&](const auto &path) { return Entry{name(path), nodes_.at(path).type}; });
     return entries;
 }
 
@@ -166,7 +168,7 @@ int FakeTree::write_namespace(const std::string &dir, const std::string &file, s
     return 0;
 }
 
-int FakeTree::write_port(const std::string &dir, const std::string &file, std::string &value)
+int FakeTree::write_port(const std::string &dir, const std::string &file, const std::string &value)
 {
     if (!children(dir + "/subsystems").empty())
         return EACCES;
@@ -184,20 +186,20 @@ Result<void> FakeTree::write(const std::string &file, const std::string &text)
         return fail(err);
     if (!has(file) || nodes_.at(file).type != Type::file)
         return fail(ENOENT);
-    std::string value = text;
+    std::string taken = text;
     std::string dir = parent(file);
     auto parts = split(file);
     int err = 0;
     if (parts[0] == "subsystems")
-        err = parts.size() == 3 ? write_subsystem(dir, name(file), value) : write_namespace(dir, name(file), value);
+        err = parts.size() == 3 ? write_subsystem(dir, name(file), taken) : write_namespace(dir, name(file), taken);
     else if (name(file) == "ana_state")
-        err = ana_state_from(value) ? 0 : EINVAL;
+        err = ana_state_from(taken) ? 0 : EINVAL;
     else if (parts[0] == "ports")
-        err = write_port(dir, name(file), value);
+        err = write_port(dir, name(file), taken);
     if (err != 0)
         return fail(err);
     if (name(file) != "revalidate_size")
-        nodes_[file].value = value;
+        nodes_[file].value = taken;
     return {};
 }
 
@@ -300,11 +302,12 @@ int FakeTree::enable_port(const std::string &port)
         return EADDRNOTAVAIL;
     if (type == "rdma" && !rdma_ips.contains(ip))
         return ENODEV;
-    for (const auto &other : children("ports"))
-        if (other != port && !children(other + "/subsystems").empty() && value(other + "/addr_trtype") == type &&
-            value(other + "/addr_traddr") == ip && value(other + "/addr_trsvcid") == value(port + "/addr_trsvcid"))
-            return EADDRINUSE;
-    return 0;
+    auto listens_there = [&](const std::string &other) {
+        return other != port && !children(other + "/subsystems").empty() && value(other + "/addr_trtype") == type &&
+               value(other + "/addr_traddr") == ip && value(other + "/addr_trsvcid") == value(port + "/addr_trsvcid");
+    };
+    std::vector<std::string> ports = children("ports");
+    return std::any_of(ports.begin(), ports.end(), listens_there) ? EADDRINUSE : 0;
 }
 
 Result<void> FakeTree::make_link(const std::string &target, const std::string &link)

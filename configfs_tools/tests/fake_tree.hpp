@@ -58,7 +58,7 @@ class FakeTree final : public Tree {
     void add_dir(const std::string &dir, bool fixed) { nodes_[dir] = {Type::dir, "", fixed}; }
     int write_subsystem(const std::string &dir, const std::string &file, std::string &value);
     int write_namespace(const std::string &dir, const std::string &file, std::string &value);
-    int write_port(const std::string &dir, const std::string &file, std::string &value);
+    int write_port(const std::string &dir, const std::string &file, const std::string &value);
     int enable_port(const std::string &port);
     bool reachable(const std::string &ns) const;
     void watch_enable(const std::string &ns);

@@ -23,7 +23,9 @@ struct Error {
 
 template <class T> class [[nodiscard]] Result {
   public:
+    // cppcheck-suppress noExplicitConstructor ; "return value;" is the point
     Result(T value) : v_(std::in_place_index<0>, std::move(value)) {}
+    // cppcheck-suppress noExplicitConstructor
     Result(Error error) : v_(std::in_place_index<1>, std::move(error)) {}
 
     explicit operator bool() const { return v_.index() == 0; }
@@ -46,6 +48,7 @@ template <class T> class [[nodiscard]] Result {
 template <> class [[nodiscard]] Result<void> {
   public:
     Result() = default;
+    // cppcheck-suppress noExplicitConstructor
     Result(Error error) : v_(std::move(error)) {}
 
     explicit operator bool() const { return v_.index() == 0; }
