@@ -333,7 +333,7 @@ static int too_few(struct pav_group *g, struct pav_err *err)
 		if (g->gone & BIT_ULL(slot))
 			at += scnprintf(list + at, sizeof(list) - at, "%s%u (%s)", at ? ", " : "", slot, g->drives[slot].path);
 	pav_reached("open refused: too few drives");
-	return pav_fail(err, -ENOMEDIUM, "group %s: more than two drives are missing from some of its data: %s. Nothing was changed; bring them back",
+	return pav_fail(err, -ENOMEDIUM, "group %s: too many drives are missing: %s. Nothing was changed; bring them back and import again",
 			g->name, list);
 }
 
@@ -547,7 +547,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_log_live(&e->log, le64_to_cpu(e->map.root.loc), 1);
 		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
 	}
-	if (error == -EIO || (!error && pav_group_worst_loss(&e->g, e->g.gone) > 2)) {
+	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone))) {
 		error = too_few(&e->g, err);
 		goto fail;
 	}
@@ -598,8 +598,8 @@ int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_er
 		return pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
 	if (g->gone & BIT_ULL(slot))
 		return 0;
-	if (pav_group_worst_loss(g, g->gone | BIT_ULL(slot)) > 2)
-		return pav_fail(err, -EBUSY, "group %s: two drives are gone already: without drive %u (%s) data would be lost", g->name, slot,
+	if (pav_group_too_few(g, g->gone | BIT_ULL(slot)))
+		return pav_fail(err, -EBUSY, "group %s: without drive %u (%s) too, data would be lost", g->name, slot,
 				g->drives[slot].path);
 	pav_group_fail_drive(g, slot, "taken out of use by the administrator");
 	error = pav_group_commit(g, false, NULL, NULL);

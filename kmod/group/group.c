@@ -101,6 +101,15 @@ unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone)
 	return worst;
 }
 
+bool pav_group_too_few(struct pav_group *g, u64 gone)
+{
+	unsigned int slot, left = 0;
+
+	for (slot = 0; slot < g->slots; slot++)
+		left += !(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
+	return left < g->data_drives || pav_group_worst_loss(g, gone) > 2;
+}
+
 void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *why)
 {
 	bool news = false, faulted = false;
@@ -110,7 +119,7 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *wh
 	if (!(g->gone & BIT_ULL(slot))) {
 		news = true;
 		WRITE_ONCE(g->gone, g->gone | BIT_ULL(slot));
-		if (!g->faulted && pav_group_worst_loss(g, g->gone) > 2) {
+		if (!g->faulted && pav_group_too_few(g, g->gone)) {
 			faulted = true;
 			WRITE_ONCE(g->faulted, true);
 		}

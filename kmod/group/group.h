@@ -104,6 +104,9 @@ unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
  */
 int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx);
 
+/* Were @gone gone: is data lost, or are fewer than k drives left? Then the group is faulted. */
+bool pav_group_too_few(struct pav_group *g, u64 gone);
+
 void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text);
 
 /* ---- cells (cell.c) ---- */
