@@ -9,7 +9,7 @@
 #include "by_shuffle.h"
 #include "crc_words.h"
 #include "template.h"
-#include "template_fused.h"
+#include "template_encode.h"
 
 static bool usable(void)
 {

@@ -7,13 +7,14 @@
 #define WIDE 4
 #include "vec.h"
 #include "by_gfni.h"
-#include "crc_words.h"
+#include "crc_fold.h"
 #include "template.h"
-#include "template_fused.h"
+#include "template_encode.h"
 
 static bool usable(void)
 {
-	return PAV_CPU_HAS(GFNI, "gfni") && PAV_CPU_HAS(AVX2, "avx2") &&
+	return PAV_CPU_HAS(GFNI, "gfni") &&
+	       PAV_CPU_HAS(VPCLMULQDQ, "vpclmulqdq") && PAV_CPU_HAS(AVX2, "avx2") &&
 	       PAV_CPU_HAS(XMM4_2, "sse4.2") && PAV_CPU_SAVES_AVX();
 }
 

@@ -31,8 +31,9 @@ static __always_inline vec q_next(vec q, vec d)
 	return apply(PAV_GF_MATRIX_G, q) ^ d;
 }
 
-static __always_inline vec q_last(vec q)
+static __always_inline vec q_last(vec q, bool last)
 {
+	(void)last;
 	return q;
 }
 

@@ -34,9 +34,9 @@ static __always_inline vec q_next(vec q, vec d)
 	return shuffle(all(PAV_GF_POLY), q) ^ (q + q) ^ d;
 }
 
-static __always_inline vec q_last(vec q)
+static __always_inline vec q_last(vec q, bool last)
 {
-	return q ^ all(FIXED_POINT);
+	return q ^ all(last ? FIXED_POINT : 0);
 }
 
 /* By nibbles: a shuffle looks up sixteen products at once. */

@@ -59,4 +59,10 @@
 	0x4ba4550a, 0x9748aa14, 0x2b7d22d9, 0x56fa45b2, \
 	0xadf48b64, 0x5e056039, 0xbc0ac072, 0x7df9f615)
 
+/* Factors that move a state on by so many bytes; see crc_fold.h. */
+#define CRC_FOLD_32_LOW 0x33ccbbbc00000000ull
+#define CRC_FOLD_32_HIGH 0xa2158b3400000000ull
+#define CRC_FOLD_64_LOW 0x1c19243b00000000ull
+#define CRC_FOLD_64_HIGH 0x75bba45b00000000ull
+
 #endif

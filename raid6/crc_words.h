@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* crc_block() for template_fused.h by the crc32 instruction. */
+/* Running checksums for template_encode.h, by the crc32 instruction. */
 #ifndef PAV_RAID6_CRC_WORDS_H
 #define PAV_RAID6_CRC_WORDS_H
 
-static __always_inline uint32_t crc_block(uint32_t crc, const char *at,
-					  size_t len)
-{
-	uint64_t c = crc;
+typedef uint64_t crc_state;
 
-	_Pragma("GCC unroll 64") for (size_t i = 0; i < len; i += 8)
-		c = pav_crc32c_word(c, at + i);
-	return (uint32_t)c;
+static __always_inline crc_state crc_begin(uint32_t crc)
+{
+	return (uint32_t)~crc;
+}
+
+static __always_inline crc_state crc_next(crc_state s, const char *at, vec d)
+{
+	(void)d;
+	_Pragma("GCC unroll 8") for (size_t i = 0; i < sizeof(vec); i += 8)
+		s = pav_crc32c_word(s, at + i);
+	return s;
+}
+
+static __always_inline uint32_t crc_end(crc_state s)
+{
+	return ~(uint32_t)s;
 }
 
 #endif

@@ -34,6 +34,14 @@ def crc_zero_bytes(crc, n):
     return crc
 
 
+def crc_power(n):
+    """x^n modulo the checksum's polynomial, as the upper half of a 64-bit factor."""
+    crc = 1 << 31  # x^0
+    for _ in range(n):
+        crc = crc >> 1 ^ (CRC_POLY if crc & 1 else 0)
+    return crc << 32
+
+
 def matrix(c):
     """"Times c" for GFNI: byte 7 - i of the word is the row that makes bit i."""
     word = 0
@@ -88,6 +96,11 @@ def crc_tables():
         for j in range(4):
             yield from linear("CRC_%s_%d" % (name, j),
                               [crc_zero_bytes(1 << 8 * j + b, stride) for b in range(8)])
+    yield ""
+    yield "/* Factors that move a state on by so many bytes; see crc_fold.h. */"
+    for width in (32, 64):
+        yield "#define CRC_FOLD_%d_LOW 0x%016xull" % (width, crc_power(8 * width + 63))
+        yield "#define CRC_FOLD_%d_HIGH 0x%016xull" % (width, crc_power(8 * width - 1))
 
 
 def main():

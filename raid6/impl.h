@@ -82,7 +82,7 @@ extern const struct pav_raid6_impl pav_raid6_avx512;
 extern const struct pav_raid6_impl pav_raid6_avx2gfni;
 extern const struct pav_raid6_impl pav_raid6_avx512gfni;
 
-/* The functions that template.h and template_fused.h made in this file. */
+/* The functions that template.h and template_encode.h made in this file. */
 #define PAV_RAID6_IMPL(called)              \
 	{                                   \
 		.name = called,             \
@@ -92,6 +92,10 @@ extern const struct pav_raid6_impl pav_raid6_avx512gfni;
 		.sum = sum,                 \
 		.repair = repair,           \
 	}
+
+/* What an absent cell reads as, a part at a time. */
+#define PAV_RAID6_ZEROES 4096
+extern const char pav_raid6_zeroes[PAV_RAID6_ZEROES];
 
 /* pav_crc32c() without the instruction, for tests. */
 uint32_t pav_crc32c_portable(uint32_t seed, const void *buf, size_t len);

@@ -17,6 +17,8 @@ const struct pav_raid6_impl *const pav_raid6_impls[] = {
 	NULL,
 };
 
+const char pav_raid6_zeroes[PAV_RAID6_ZEROES] __attribute__((aligned(64)));
+
 const struct pav_raid6_impl *pav_raid6_select(const char *name)
 {
 	const struct pav_raid6_impl *best = NULL;
@@ -67,8 +69,10 @@ static void factor_init(struct pav_raid6_factor *f, uint8_t c)
 {
 	uint8_t product = c; /* c times 2^bit */
 
-	memset(f, 0, sizeof(*f));
 	f->c = c;
+	f->lo[0] = 0;
+	f->hi[0] = 0;
+	f->matrix = 0;
 	for (unsigned int bit = 0; bit < 8; bit++) {
 		uint8_t *table = bit < 4 ? f->lo : f->hi;
 		unsigned int n = 1u << (bit & 3);
@@ -81,9 +85,9 @@ static void factor_init(struct pav_raid6_factor *f, uint8_t c)
 				    (product & 0x80 ? PAV_GF_POLY : 0));
 	}
 	/* A copy for each 16 bytes of a vector. */
-	for (unsigned int i = 16; i < sizeof(f->lo); i++) {
-		f->lo[i] = f->lo[i - 16];
-		f->hi[i] = f->hi[i - 16];
+	for (unsigned int at = 16; at < sizeof(f->lo); at += 16) {
+		memcpy(f->lo + at, f->lo, 16);
+		memcpy(f->hi + at, f->hi, 16);
 	}
 }
 

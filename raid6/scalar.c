@@ -36,8 +36,9 @@ static __always_inline vec q_next(vec q, vec d)
 	return twice(q) ^ d;
 }
 
-static __always_inline vec q_last(vec q)
+static __always_inline vec q_last(vec q, bool last)
 {
+	(void)last;
 	return q;
 }
 
@@ -54,6 +55,18 @@ static __always_inline vec times(vec x, const struct pav_raid6_factor *f)
 }
 
 #include "template.h"
+
+static void encode(unsigned int k, size_t bytes, const void *const *data,
+		   void *p, void *q)
+{
+	vec PAV_UNINITIALIZED sp[WIDEST], sq[WIDEST];
+
+	for (size_t off = 0; off < bytes; off += WIDE * sizeof(vec)) {
+		syndrome(k, off, WIDE, false, data, sp, sq);
+		EACH(WIDE, store((char *)p + off + v * sizeof(vec), sp[v]);
+		     store((char *)q + off + v * sizeof(vec), sq[v]));
+	}
+}
 
 /* In three steps: here the checksum may be a function of its own. */
 static void encode_fused(unsigned int k, size_t bytes, const void *const *src,

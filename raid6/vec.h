@@ -24,9 +24,28 @@ static __always_inline vec load_once(const void *at)
 	return x;
 }
 
+/*
+ * a + b, now. Left alone, the compiler puts off a chain of such additions, and spills
+ * what is to be added; but with AVX-512 there are registers enough, and an instruction
+ * that adds three.
+ */
+static __always_inline vec add_now(vec a, vec b)
+{
+	a ^= b;
+#if VEC_BYTES == 32
+	asm("" : "+v"(a));
+#endif
+	return a;
+}
+
 static __always_inline void store(void *at, vec x)
 {
 	*(vec_at *)at = (vec_at)x;
+}
+
+static __always_inline void store_past(void *at, vec x)
+{
+	asm("vmovntdq %1, %0" : "=m"(*(vec_at *)at) : "v"(x));
 }
 
 static __always_inline vec all(unsigned char b)

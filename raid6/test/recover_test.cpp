@@ -84,6 +84,30 @@ TEST_P(Recover, EveryPairWithAbsentCells)
   }
 }
 
+TEST_P(Recover, LargeCells)
+{
+  constexpr size_t bytes = (64 << 10) + 320;
+  constexpr unsigned k = 16;
+  const auto good = reference::random_row(k, bytes, 5);
+  auto cells = reference::make_cells(k + 2, bytes, true, true);
+  std::vector<void *> row;
+  for (unsigned i = 0; i < k + 2; i++) {
+    cells[i].assign(good[i]);
+    row.push_back(cells[i].data());
+  }
+  constexpr int losses[][2] = {{0, -1}, {15, -1}, {16, -1}, {17, -1}, {0, 1}, {3, 15}, {4, 16}, {0, 17}, {16, 17}};
+  for (const auto [a, b] : losses) {
+    cells[a].fill(1);
+    if (b >= 0)
+      cells[b].fill(2);
+    ASSERT_EQ(pav_raid6_recover(GetParam(), k, bytes, row.data(), a, b), 0);
+    for (unsigned i = 0; i < k + 2; i++) {
+      ASSERT_TRUE(cells[i].equals(good[i])) << "lost " << a << ", " << b << ": cell " << i;
+      ASSERT_TRUE(cells[i].guards_intact()) << "lost " << a << ", " << b << ": cell " << i;
+    }
+  }
+}
+
 /* A single loss must not need, read or write the parity it does not use. */
 TEST_P(Recover, ParityThatIsNotNeededMayBeAbsent)
 {
