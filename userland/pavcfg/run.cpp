@@ -267,11 +267,9 @@ int run_shell(const Options &options, Session &session) {
                 code = fail({"switch to", words.size() > 1 ? words[1] : "", 0, "there are two namespaces", "switch config, or switch show"}, exit_usage, options, session);
             }
         } else {
-            if (space == "show" && words[0] != "show" && !parse(words)) {
-                std::vector<std::string> longer{"show"};
-                longer.insert(longer.end(), words.begin(), words.end());
-                if (parse(longer)) words = longer;
-            }
+            // In the show namespace "ports" is "show ports"; a whole command of the other namespace stays what it is.
+            const auto first_word = [&](const Command &command) { return command.words == words[0] || command.words.starts_with(words[0] + " "); };
+            if (space == "show" && std::none_of(commands().begin(), commands().end(), first_word)) words.insert(words.begin(), "show");
             code = run_line(words, options, session);
         }
         if (code != exit_ok && !session.interactive) return code;
