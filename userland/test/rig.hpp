@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -206,7 +207,8 @@ class Rig {
     }
 
     Volume volume(const std::string &name) {
-        for (const auto &v : engine.volumes().value())
+        const auto all = engine.volumes().value();
+        for (const auto &v : all)
             if (v.name == name) return v;
         ADD_FAILURE() << "no volume " << name;
         return {};

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// After a boot: groups are found, interfaces come late or never, and what is right is not touched. Import and export.
+#include <chrono>
+
+#include "rig.hpp"
+
+namespace pav::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+bool has(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+// The machine goes down and comes up: nvmet is empty, the drives hold a group that is closed, nothing is loaded.
+void reboot(Rig &rig) {
+    ASSERT_TRUE(rig.engine.export_group("MG1"));
+    rig.reset_tree();
+    rig.modules.in_kernel.clear();
+}
+
+TEST(Restore, BringsEverythingBackAndIsIdempotent) {
+    Rig rig;
+    rig.make_pair();
+    ASSERT_EQ(rig.pavcfg("allow host nqn.2014-08.org:a to volume v1").code, 0);
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 0) << restored.err;
+    EXPECT_TRUE(has(restored.out, "group MG1 imported from 6 drives")) << restored.out;
+    EXPECT_EQ(rig.nvmet_state(), before);
+    for (const auto *module : {"pavraid", "nvmet-rdma"}) EXPECT_TRUE(rig.modules.in_kernel.contains(module)) << module;
+    const auto changes = rig.tree->changes();
+    const auto again = rig.pavcfg("restore");
+    EXPECT_EQ(again.code, 0);
+    EXPECT_TRUE(has(again.out, "Nothing to do")) << again.out;
+    EXPECT_EQ(rig.tree->changes(), changes) << "what is right is not touched";
+    EXPECT_TRUE(rig.tree->violations().empty());
+}
+
+TEST(Restore, WithoutThisHostsFilesTooAsOnAnotherHost) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    std::filesystem::remove(rig.dir + "/state.json");
+    EXPECT_EQ(rig.pavcfg("restore").code, 0);
+    EXPECT_EQ(rig.nvmet_state(), before) << "identity and export settings travel with the drives";
+}
+
+TEST(Restore, WaitsForAnAddressAndSaysForWhich) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    rig.network.addresses["eth2"].clear();
+    rig.network.rdma.erase("eth2");
+    rig.clock.at[3s] = [&] { rig.network.addresses["eth2"] = {"192.168.20.1"}; };
+    rig.clock.at[5s] = [&] { rig.network.rdma.insert("eth2"); };
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 0) << restored.err;
+    EXPECT_TRUE(has(restored.err, "waiting (at most 10 s) for port 100g-1/2: interface eth2 does not have the address 192.168.20.1")) << restored.err;
+    EXPECT_TRUE(has(restored.err, "no RDMA device on interface eth2")) << "says again when the reason changes: " << restored.err;
+    EXPECT_EQ(rig.clock.time, 5s) << "and waits no longer than it must";
+    EXPECT_EQ(rig.nvmet_state(), before);
+}
+
+TEST(Restore, ServesTheRestWhenTheTimeIsUp) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    rig.network.addresses.erase("eth2");
+    const auto restored = rig.pavcfg("restore --wait 4");
+    EXPECT_EQ(restored.code, 3);
+    EXPECT_TRUE(has(restored.err, "left out: port 100g-1/2: there is no interface eth2")) << restored.err;
+    EXPECT_EQ(rig.clock.time, 4s);
+    const std::string nqn = rig.volume("v1").serial;
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10101).subsystems.contains(nqn));
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10201).subsystems.empty());
+    // The rest comes when the interface does.
+    rig.network.addresses["eth2"] = {"192.168.20.1"};
+    EXPECT_EQ(rig.pavcfg("restore --wait 0").code, 0);
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10201).subsystems.contains(nqn));
+}
+
+TEST(Restore, APortThatNvmetRefusesDoesNotKeepTheOthersDown) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    rig.tree->local_ips.erase("192.168.10.1");  // the interface has it, says the system, but nvmet cannot bind it
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 3);
+    EXPECT_TRUE(has(restored.err, "port 100g-1/1: nvmet refused to listen on it")) << restored.err;
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10201).subsystems.contains(rig.volume("v1").serial));
+}
+
+TEST(Restore, WaitsForDrivesAndThenTakesTheGroupDegraded) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    auto all = rig.drives.present;
+    rig.drives.present.erase(rig.drives.present.begin());
+    auto restored = rig.pavcfg("restore --wait 2");
+    EXPECT_TRUE(has(restored.err, "waiting (at most 2 s) for drives of group MG1: 5 of 6 are here")) << restored.err;
+    EXPECT_EQ(restored.code, 0);
+    EXPECT_TRUE(has(restored.err, "group MG1 has only 5 of its 6 drives"));
+
+    reboot(rig);
+    const auto start = rig.clock.time;
+    rig.clock.at[start + 1s] = [&] { rig.drives.present = all; };
+    restored = rig.pavcfg("restore --wait 60");
+    EXPECT_EQ(restored.code, 0);
+    EXPECT_TRUE(has(restored.out, "imported from 6 drives")) << restored.out << restored.err;
+    EXPECT_EQ(rig.clock.time - start, 1s);
+}
+
+TEST(Restore, AGroupThatCannotOpenIsSaidAndTheOthersServe) {
+    Rig rig;
+    rig.make_pair();
+    ASSERT_EQ(rig.pavcfg("create group name MG2 drives /dev/nvme10n1 /dev/nvme11n1 /dev/nvme12n1 /dev/nvme13n1").code, 0);
+    ASSERT_TRUE(rig.engine.export_group("MG2"));
+    reboot(rig);
+    rig.engine.refuse([](const std::string &line) -> std::optional<Error> {
+        if (!line.starts_with("import group MG2")) return std::nullopt;
+        return Error{"import the group", "MG2", EUCLEAN, "the superblock of /dev/nvme10n1 is corrupt", ""};
+    });
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 3);
+    EXPECT_TRUE(has(restored.err, "the superblock of /dev/nvme10n1 is corrupt")) << restored.err;
+    EXPECT_EQ(rig.nvmet_state().subsystems.size(), 1U);
+}
+
+TEST(Restore, AMissingModuleIsNamed) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    rig.modules.missing = {"pavraid"};
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 1);
+    EXPECT_TRUE(has(restored.err, "load the module pavraid")) << restored.err;
+}
+
+TEST(ExportImport, TakesTheVolumesOutAndBringsThemBack) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    ASSERT_EQ(rig.pavcfg("export group name MG1 --yes").code, 0);
+    EXPECT_TRUE(rig.nvmet_state().subsystems.empty());
+    EXPECT_TRUE(rig.engine.groups().value().empty());
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_TRUE(has(restored.err, "was exported and stays closed")) << restored.err;
+    EXPECT_TRUE(rig.engine.groups().value().empty());
+    ASSERT_EQ(rig.pavcfg("import group name MG1").code, 0);
+    EXPECT_EQ(rig.nvmet_state(), before);
+    EXPECT_TRUE(has(rig.pavcfg("import group MG1").out, "Nothing to do"));
+}
+
+TEST(ExportImport, ExportOfAGroupInUseLocallyServesItAgain) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    rig.engine.set_openers("MG1/v1", 1);
+    const auto refused = rig.pavcfg("export group name MG1 --yes");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "volume v1 is open")) << refused.err;
+    EXPECT_EQ(rig.nvmet_state(), before);
+}
+
+TEST(ExportImport, ImportSaysWhyADriveIsNoGood) {
+    Rig rig;
+    const auto nothing = rig.pavcfg("import group");
+    EXPECT_EQ(nothing.code, 1);
+    EXPECT_TRUE(has(nothing.err, "no drive that is not in use belongs to one")) << nothing.err;
+    const auto empty = rig.pavcfg("import group drives /dev/nvme0n1");
+    EXPECT_EQ(empty.code, 1);
+    EXPECT_TRUE(has(empty.err, "/dev/nvme0n1: no superblock")) << empty.err;
+}
+
+TEST(State, ADamagedFileIsAnErrorWithARemedy) {
+    Rig rig;
+    rig.make_volume();
+    for (const auto *text : {"{", "[]", R"({"controllers": {"x": {"protocol": "tcp"}}})", R"({"controllers": {"1": {"protocol": "fc"}}})"}) {
+        std::ofstream(rig.dir + "/state.json") << text;
+        const auto refused = rig.pavcfg("assign volume name v1 port-name 100g-1/1");
+        EXPECT_EQ(refused.code, 1) << text;
+        EXPECT_TRUE(has(refused.err, "state.json")) << refused.err;
+    }
+}
+
+TEST(Shell, NamespacesAsInTheGuide) {
+    Rig rig;
+    rig.make_volume();
+    rig.answers = "switch config\nassign volume name v1 port-name 100g-1/1 preferred\nswitch show\n"
+                  "volumes\nshow volume-mapped-network name nvmeroce\n# a remark\nports --json\nexit\nfrobnicate\n";
+    const auto shell = rig.pavcfg("");
+    EXPECT_EQ(shell.code, 0) << shell.err;
+    for (const auto *part : {"Switched to config namespace", "Device Serial: GB0", "Switched to show namespace", "Media Group", "Volume Mapped Network list", "\"ports\""})
+        EXPECT_TRUE(has(shell.out, part)) << part << shell.out;
+    rig.answers = "frobnicate\nassign volume name v1 port-name 100g-1/2\n";
+    EXPECT_EQ(rig.pavcfg("").code, 2) << "a script stops at its first mistake";
+    EXPECT_EQ(export_of(rig.volume("v1").props).ports.size(), 1U);
+    rig.answers = "switch off\n";
+    EXPECT_EQ(rig.pavcfg("").code, 2);
+}
+
+TEST(Options, ErrorsAndExitCodes) {
+    Rig rig;
+    EXPECT_EQ(rig.pavcfg("show ports --jsn").code, 2);
+    EXPECT_EQ(rig.pavcfg("restore --wait soon").code, 2);
+    EXPECT_EQ(rig.pavcfg("help nonsense").code, 2);
+    EXPECT_TRUE(has(rig.pavcfg("assign volume --help").out, "Example:"));
+    rig.config_text = "zones: ( { id = 9; } );";
+    const auto wrong = rig.pavcfg("show ports");
+    EXPECT_EQ(wrong.code, 4);
+    EXPECT_TRUE(has(wrong.err, "pavcfg.conf:1")) << wrong.err;
+    EXPECT_EQ(rig.pavcfg("show ports --json").json()["error"]["object"], "pavcfg.conf:1");
+}
+
+}  // namespace
+}  // namespace pav::test
