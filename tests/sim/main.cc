@@ -21,7 +21,7 @@ using pav::sim::Tally;
 
 struct Options {
 	uint64_t seeds = 100, start = 1, seed = 0;
-	unsigned int jobs = 1, watchdog_s = 120;
+	unsigned int jobs = 1, watchdog_s = 60;
 	bool verbose = false, json = false, hash = false, keep_going = false;
 	size_t tail = 60;
 	std::string program;
@@ -81,20 +81,25 @@ Result run_seed(uint64_t seed, const Options &o, Tally &tally)
 void child(const Options &o, uint64_t first, int out_fd)
 {
 	std::FILE *out = fdopen(out_fd, "w");
-	Tally tally;
 
 	catch_signals();
 	for (uint64_t seed = first; seed < o.start + o.seeds; seed += o.jobs) {
 		std::fprintf(out, "seed %lu\n", seed);
 		std::fflush(out);
+		Tally tally;
+
+		pav::sim::reset_marks();
 		const Result r = run_seed(seed, o, tally);
 
+		// Seed by seed: what was met before a failure shall count.
+		for (const auto &[name, n] : tally)
+			if (n)
+				std::fprintf(out, "tally %lu %s\n", n, name.c_str());
+		for (const auto &mark : pav::sim::marks())
+			if (mark.count || seed == first)
+				std::fprintf(out, "mark %lu %s\n", mark.count, mark.name.c_str());
 		std::fprintf(out, "hash %lu %lu\n", seed, r.hash);
 	}
-	for (const auto &[name, n] : tally)
-		std::fprintf(out, "tally %lu %s\n", n, name.c_str());
-	for (const auto &mark : pav::sim::marks())
-		std::fprintf(out, "mark %lu %s\n", mark.count, mark.name.c_str());
 	std::fclose(out);
 	_exit(0);
 }
