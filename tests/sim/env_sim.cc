@@ -411,11 +411,6 @@ void pav_timer_cancel(struct pav_timer *t)
 		machine().sleep_ns(1000);
 }
 
-unsigned int pav_cpu(void)
-{
-	return static_cast<unsigned int>(machine().rng().below(8));
-}
-
 // ---- vector registers ----
 
 void pav_vector_begin(void)

@@ -4,6 +4,7 @@
 #include "worker.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace pav::sim {
 
@@ -57,6 +58,7 @@ void World::power_on(bool may_fail_allocations)
 	host_options() = {};
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
 	said_faulted_ = false;
+	telling_ = 0;
 	writes_forbidden_ = nullptr;
 	lives_++;
 	trace_.add(0, "power on", lives_);
@@ -233,7 +235,11 @@ World::Outcome World::close()
 		return Outcome::cut;
 	const Outcome outcome = as_process("close", [&] {
 		check_drives();
-		result = pav_engine_close(engine_, &err);
+		pav_engine *engine = std::exchange(engine_, nullptr);
+
+		while (telling_)
+			machine_->sleep_ns(1000);
+		result = pav_engine_close(engine, &err);
 	});
 
 	if (outcome == Outcome::cut)
@@ -455,8 +461,11 @@ void World::vanish(unsigned int s)
 	drives_[s]->vanish(rng_);
 	if (rng_.percent(50))
 		machine_->after(rng_.skewed(100'000), [this, s] {
-			if (engine_ && drives_[s]->gone())
-				pav_engine_drive_gone(engine_, &devs_[s]);
+			if (!engine_ || !drives_[s]->gone())
+				return;
+			telling_++;	// the engine must not be closed meanwhile
+			pav_engine_drive_gone(engine_, &devs_[s]);
+			telling_--;
 		});
 }
 

@@ -66,6 +66,7 @@ private:
 	bool lost_third_ = false;
 	const char *writes_forbidden_ = nullptr;
 	bool said_faulted_ = false;
+	unsigned int telling_ = 0;	// calls that tell the engine of a drive gone
 	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen
 	uint64_t cuts_ = 0, lives_ = 0, events_ = 0, alloc_failures_ = 0;
 	Tally tally_;
