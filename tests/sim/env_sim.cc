@@ -316,6 +316,11 @@ void pav_random(void *buf, size_t bytes)
 		*out++ = static_cast<uint8_t>(machine().rng().next() >> 56);
 }
 
+unsigned int pav_cpu(void)
+{
+	return static_cast<unsigned int>(machine().rng().below(8));
+}
+
 // ---- workers ----
 
 struct pav_worker *pav_worker_create(const char *name)
