@@ -197,7 +197,7 @@ void Load::finish(Request &r)
 	// The engine still has the request in its hands until it returns from here; its memory must not be used again before.
 	machine_->after(1, [this, &r] { free_requests_.push_back(&r); });
 	if (user >= 0)
-		user_later(user);
+		user_later(user, error ? 50 : 1);
 	else
 		machine_->after(1, [this] { verify_more(); });
 }
@@ -212,9 +212,9 @@ void Load::start_users()
 		user_later(static_cast<int>(u));
 }
 
-void Load::user_later(int user)
+void Load::user_later(int user, unsigned int patience)
 {
-	machine_->after(rng_.skewed(plan_.think_ns), [this, user] { user_turn(user); });
+	machine_->after(patience * rng_.skewed(plan_.think_ns), [this, user] { user_turn(user); });
 }
 
 void Load::user_turn(int user)

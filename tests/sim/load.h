@@ -101,7 +101,7 @@ private:
 	void submit(Request &r, VolumeModel &v, pav_req_op op, uint64_t lba, unsigned int cells);
 	static void request_done(pav_req *req);
 	void finish(Request &r);
-	void user_later(int user);
+	void user_later(int user, unsigned int patience = 1);
 	void user_turn(int user);
 	void flip_later(Request &r);
 	VolumeModel *some_volume();

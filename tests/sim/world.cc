@@ -350,6 +350,12 @@ void World::third_loss()
 	trace_.add(machine_->now_ns(), "third", third);
 	lost_third_ = true;
 	vanish(third);
+	// A full group writes nothing, and may not notice; the host does.
+	machine_->after(rng_.skewed(50'000'000), [this, third] {
+		telling_++;
+		pav_engine_drive_gone(engine_, &devs_[third]);
+		telling_--;
+	});
 	run_until("the group's faulting", [this] { return said_faulted_; });
 	load_.stop_users();
 	run_until("the last requests of a faulted group", [this] { return load_.quiet(); });
