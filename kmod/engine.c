@@ -489,7 +489,7 @@ static int start(struct pav_engine *e, struct pav_err *err)
 		return pav_fail(err, error, "group %s: the checkpoint that ends replay failed (error %d)", e->g.name, error);
 	e->log.log_id = log_id;
 	WRITE_ONCE(e->ckpt.off, false);
-	if (pav_log_end_replay(&e->log) && pav_log_is_full(&e->log, false))
+	if (pav_log_end_replay(&e->log) && pav_log_check_full(&e->log, false))
 		pav_checkpoint_run(&e->ckpt);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING) {
@@ -790,6 +790,11 @@ int pav_volume_rename(struct pav_engine *e, struct pav_volume *vol, const char *
 	int error;
 
 	mutex_lock(&e->control);
+	/* It has that name: done. */
+	if (!strcmp(name, vol->ident.name)) {
+		mutex_unlock(&e->control);
+		return 0;
+	}
 	error = check_new_name(e, name, err);
 	if (!error) {
 		memcpy(old, vol->ident.name, sizeof(old));

@@ -474,10 +474,9 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 		if (find_next_bit(c->dead, c->g->segments, 0) < c->g->segments) {
 			pav_map_wait_readers(map);
 			pav_log_free_segments(c->log, c->dead);
-			again = pav_log_is_full(c->log, false);
-		} else {
-			pav_log_is_full(c->log, true);
 		}
+		again = pav_log_check_full(c->log, c->hoped);
+		c->hoped = again;
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, false);
 	} else {

@@ -137,7 +137,7 @@ static void recon_work(struct pav_work *work)
 	r->bad = slot;
 	r->io[r->target].done = recon_healed;
 	r->io[r->target].ctx = r;
-	pav_drive_io(&g->drives[slot], &r->io[r->target], PAV_IO_WRITE, block, 1, r->cell[r->target]);
+	pav_group_write(g, slot, &r->io[r->target], block, 1, r->cell[r->target]);
 }
 
 static void recon_one_in(struct pav_recon *r)

@@ -101,6 +101,16 @@ unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone)
 	return worst;
 }
 
+void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf)
+{
+	if (unlikely(READ_ONCE(g->faulted))) {
+		io->error = -EIO;
+		io->done(io);
+		return;
+	}
+	pav_drive_io(&g->drives[slot], io, PAV_IO_WRITE, block, cells, buf);
+}
+
 bool pav_group_too_few(struct pav_group *g, u64 gone)
 {
 	unsigned int slot, left = 0;
@@ -116,7 +126,8 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *wh
 	unsigned long flags;
 
 	spin_lock_irqsave(&g->lock, flags);
-	if (!(g->gone & BIT_ULL(slot))) {
+	/* Of a faulted group nothing is recorded any more. */
+	if (!g->faulted && !(g->gone & BIT_ULL(slot))) {
 		news = true;
 		WRITE_ONCE(g->gone, g->gone | BIT_ULL(slot));
 		if (!g->faulted && pav_group_too_few(g, g->gone)) {
@@ -265,7 +276,7 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 			io->done = sb_written;
 			io->ctx = &c;
 			atomic_inc(&c.pending);
-			pav_drive_io(d, io, PAV_IO_WRITE, PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1), 1, cell);
+			pav_group_write(g, slot, io, PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1), 1, cell);
 		}
 		if (atomic_dec_and_test(&c.pending))
 			complete(&c.all);

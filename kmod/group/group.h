@@ -107,6 +107,9 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 /* Were @gone gone: is data lost, or are fewer than k drives left? Then the group is faulted. */
 bool pav_group_too_few(struct pav_group *g, u64 gone);
 
+/* A write to a member. Refused with -EIO, like every write, once the group is faulted (I7). As pav_drive_io(). */
+void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf);
+
 void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text);
 
 /* ---- cells (cell.c) ---- */

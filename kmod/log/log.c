@@ -408,18 +408,19 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned long *victims)
 	return n;
 }
 
-bool pav_log_is_full(struct pav_log *log, bool final)
+bool pav_log_check_full(struct pav_log *log, bool give_up)
 {
 	unsigned int i, left = 0;
 	unsigned long flags;
+	bool hope;
 
 	spin_lock_irqsave(&log->lock, flags);
 	for (i = 0; i < log->replays; i++)
 		left += !log->replay[i].opened && log->replay[i].ready;
-	if (left || final)
-		WRITE_ONCE(log->full, !left);
+	hope = log->free > data_keep(log);
+	WRITE_ONCE(log->full, !left && (!hope || give_up));
 	spin_unlock_irqrestore(&log->lock, flags);
-	return !left;
+	return !left && hope && !give_up;
 }
 
 /* ---- opening ---- */

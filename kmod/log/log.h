@@ -176,10 +176,10 @@ void pav_log_find_dead(struct pav_log *log, unsigned long *dead);	/* while froze
 void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
 /*
- * Nothing reserved is left, and (@final) there is nothing more to hope for: from here on writes get -ENOSPC until a checkpoint finds room. Returns
- * whether nothing is left. Process context.
+ * Judges whether the group is full: nothing reserved is left, and nothing free to be reserved; then writes get -ENOSPC until a later judgement. True:
+ * another checkpoint may reserve something. @give_up: one was made in that hope already. Process context.
  */
-bool pav_log_is_full(struct pav_log *log, bool final);
+bool pav_log_check_full(struct pav_log *log, bool give_up);
 /* Cells that user data may still take. */
 u64 pav_log_free_cells(struct pav_log *log);
 u64 pav_log_capacity(struct pav_log *log);

@@ -59,7 +59,10 @@ static int io_wait(struct replay *r, unsigned int slot, enum pav_io_op op, u64 b
 	atomic_set(&r->pending, 1);
 	io->done = column_read;
 	io->ctx = r;
-	pav_drive_io(&r->g->drives[slot], io, op, block, 1, buf);
+	if (op == PAV_IO_WRITE)
+		pav_group_write(r->g, slot, io, block, 1, buf);
+	else
+		pav_drive_io(&r->g->drives[slot], io, op, block, 1, buf);
 	wait_for_completion(&r->all);
 	return io->error;
 }

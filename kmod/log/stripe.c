@@ -365,7 +365,7 @@ static void stripe_write(struct pav_stripe *st)
 		st->io[c].done = stripe_written;
 		st->io[c].ctx = st;
 		atomic_inc(&st->pending);
-		pav_drive_io(&g->drives[slot], &st->io[c], PAV_IO_WRITE, block, st->rows, st->col[c]);
+		pav_group_write(g, slot, &st->io[c], block, st->rows, st->col[c]);
 	}
 	stripe_column_down(st);
 }
