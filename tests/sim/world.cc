@@ -351,11 +351,7 @@ void World::third_loss()
 	lost_third_ = true;
 	vanish(third);
 	// A full group writes nothing, and may not notice; the host does.
-	machine_->after(rng_.skewed(50'000'000), [this, third] {
-		telling_++;
-		pav_engine_drive_gone(engine_, &devs_[third]);
-		telling_--;
-	});
+	tell_later(third, 50'000'000);
 	run_until("the group's faulting", [this] { return said_faulted_; });
 	load_.stop_users();
 	run_until("the last requests of a faulted group", [this] { return load_.quiet(); });
@@ -466,13 +462,19 @@ void World::vanish(unsigned int s)
 	trace_.add(machine_->now_ns(), "vanish", s);
 	drives_[s]->vanish(rng_);
 	if (rng_.percent(50))
-		machine_->after(rng_.skewed(100'000), [this, s] {
-			if (!engine_ || !drives_[s]->gone())
-				return;
-			telling_++;	// the engine must not be closed meanwhile
-			pav_engine_drive_gone(engine_, &devs_[s]);
-			telling_--;
-		});
+		tell_later(s, 100'000);
+}
+
+// The host has seen that a drive is gone, and tells the engine, if that is still there by then.
+void World::tell_later(unsigned int s, uint64_t mean_ns)
+{
+	machine_->after(rng_.skewed(mean_ns), [this, s] {
+		if (!engine_ || !drives_[s]->gone())
+			return;
+		telling_++;	// the engine must not be closed meanwhile
+		pav_engine_drive_gone(engine_, &devs_[s]);
+		telling_--;
+	});
 }
 
 void World::fail_by_hand()

@@ -49,6 +49,7 @@ private:
 	void arm_faults();
 	void fault_turn();
 	void vanish(unsigned int drive);
+	void tell_later(unsigned int drive, uint64_t mean_ns);
 	void fail_by_hand();
 	void check_drives();	// none but the suspects may have been failed
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
