@@ -79,7 +79,7 @@ def initiator(world):
 
 @pytest.fixture
 def blank_drives(target):
-    """The target's drives, read as zeroes: {drive number: "nvme3n1"}."""
-    names = target.drive_names()
-    target.exec("for d in " + " ".join(f"/dev/{n}" for n in names.values()) + "; do blkdiscard -f $d || exit; done")
-    return names
+    """The target's drives, read as zeroes: {drive number: "nvme3n1"}. Nothing may be using them."""
+    for n in range(target.spec.drives):
+        target.blank_drive(n)
+    return target.drive_names()

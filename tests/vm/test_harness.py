@@ -49,7 +49,7 @@ def test_drives_have_4k_sectors(target):
     assert sorted(names) == list(range(DRIVES + SPARES))
     sizes = target.sh("cd /sys/block; for d in nvme*; do echo $(cat $d/size $d/queue/{logical,physical}_block_size); done")
     assert set(sizes.splitlines()) == {f"{target.spec.drive_mib << 11} 4096 4096"}
-    assert len(set(names.values())) == DRIVES + SPARES
+    assert names == {n: f"nvme{n}n1" for n in range(DRIVES + SPARES)}
 
 
 def test_both_links_carry_packets_and_rdma(world):
@@ -72,6 +72,14 @@ def test_link_cut_and_mended(world):
     while not reaches(0):
         assert time.monotonic() < deadline
     assert "state ACTIVE" in world.target.sh("rdma link show rxe0/1")
+
+
+def test_blanked_drive_reads_zeroes(target):
+    name = target.drive_names()[4]
+    target.exec(f"yes pattern | head -c 1000000 | dd of=/dev/{name} bs=4k iflag=fullblock conv=sync,fsync 2>/dev/null")
+    assert target.sh(f"head -c 7 /dev/{name}") == "pattern"
+    target.blank_drive(4)
+    target.exec(f"cmp -n 1000000 /dev/{name} /dev/zero")
 
 
 def test_drive_torn_out_under_load(target, blank_drives):
