@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-# The one entry. `make help` lists what it can do.
+# The one entry. `make help` lists what it can do. Everything that is built or measured goes to build/.
 SHELL := /bin/bash
 BUILD := build
 JOBS  := $(shell nproc)
+PYTHON := /usr/bin/python3
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
+
+.PHONY: all
+all: userland module ## build everything: tools, tests and the kernel module
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+)[^:]*:.*## (.*)/  make \1\t\2/' | expand -t 20
 
 $(BUILD)/.deps: scripts/install-deps.sh
 	scripts/install-deps.sh
@@ -19,47 +24,79 @@ $(BUILD)/cmake/Makefile: CMakeLists.txt $(BUILD)/.deps
 userland: $(BUILD)/cmake/Makefile ## build everything that runs in user space
 	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS)
 
-# The newest kernel whose headers are installed, if those of the running one are not.
-KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(sort $(wildcard /lib/modules/*/build))))
+# The headers of the running kernel, or else of the newest kernel that has some.
+KDIR = $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(shell ls -dv /lib/modules/*/build 2>/dev/null)))
 KSRC := $(BUILD)/kmod-src
 .PHONY: module
 module: $(BUILD)/.deps ## build the kernel module: build/kmod/pavraid.ko
 	@mkdir -p $(KSRC) $(BUILD)/kmod
 	@scripts/mirror.sh kmod raid6 $(KSRC)
-	+$(MAKE) -C $(KDIR) --no-print-directory M=$(abspath $(KSRC))/kmod $(KFLAGS) modules
+	+$(MAKE) -C $(KDIR) --no-print-directory -j$(JOBS) M=$(abspath $(KSRC))/kmod $(KFLAGS) modules
 	@cmp -s $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/pavraid.ko || cp $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/
 
-# --- guests (vm/, tests/vm/, tests/bench/) ---
-PYTEST := /usr/bin/python3 -m pytest -p no:cacheprovider
+# --- the main job, and tests ---
 
-.PHONY: vm test-vm test-long bench-vm
-vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
-	vm/pavvm up
+.PHONY: demo test check test-long
+demo: all ## the whole story in two guests, with figures
+	$(PYTHON) tests/demo/demo.py
 
-test-vm: $(BUILD)/.deps ## the quick tests in guests
-	$(PYTEST) tests/vm -m smoke --durations=10
+test: $(BUILD)/.deps ## all tests that fit into 25 minutes; tests/README.md says what there is
+	$(PYTHON) tests/run.py test
 
-test-long: $(BUILD)/.deps ## all tests in guests
-	$(PYTEST) tests/vm --durations=20
+check: $(BUILD)/.deps ## the quick loop: build, unit tests, 100 simulator seeds; no guest
+	$(PYTHON) tests/run.py check
 
-bench-vm: $(BUILD)/.deps ## raw drive, md RAID-6 and our volume, counted in instructions
-	/usr/bin/python3 tests/bench/md_bench.py
-# --- end of guests ---
-
-.PHONY: lint-kernel
-lint-kernel: $(BUILD)/.deps ## checkpatch, sparse and extra warnings on the module
-	scripts/lint-kernel.sh $(KDIR) $(BUILD)/lint-kernel
-
-.PHONY: clean
-clean: ## remove everything that was built
-	rm -rf $(BUILD)
+test-long: $(BUILD)/.deps ## everything, hours included
+	$(PYTHON) tests/run.py long
 
 SEEDS ?= 2000
-.PHONY: sim
+.PHONY: sim mutants
 sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=N, on all cores
 	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS) pav_sim
 	$(BUILD)/cmake/tests/sim/pav_sim --seeds $(SEEDS)
 
-.PHONY: mutants
 mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
-	/usr/bin/python3 tests/sim/mutants.py
+	$(PYTHON) tests/sim/mutants.py
+
+# --- guests (vm/, tests/vm/, tests/bench/) ---
+
+.PHONY: vm test-vm
+vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
+	vm/pavvm up
+
+test-vm: all ## the tests in guests, without the long ones
+	$(PYTEST) tests/vm -m 'not long' --durations=10
+
+.PHONY: bench bench-raid6 bench-vm
+bench: bench-raid6 bench-vm ## all measurements: tables, and build/bench/*.json
+
+bench-raid6: $(BUILD)/cmake/Makefile ## parity arithmetic beside libisal, GB/s
+	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS) bench_raid6
+	@mkdir -p $(BUILD)/bench
+	$(BUILD)/cmake/raid6/bench/bench_raid6 $(BUILD)/bench/raid6.json
+
+bench-vm: all ## raw drive, md RAID-6 and our volume, counted in instructions
+	$(PYTHON) tests/bench/md_bench.py
+
+# --- quality ---
+
+.PHONY: lint lint-kernel lint-user
+lint: lint-kernel lint-user ## every static check; any finding is an error
+
+lint-kernel: $(BUILD)/.deps ## checkpatch, sparse and extra warnings on the module
+	scripts/lint-kernel.sh $(KDIR) $(BUILD)/lint-kernel
+
+lint-user: userland ## cppcheck and clang-tidy on all C++; cppcheck on the engine
+	scripts/install-deps.sh lint
+	scripts/lint-user.sh $(BUILD)/cmake $(JOBS)
+
+# --- installation ---
+
+export DESTDIR PREFIX KVER
+.PHONY: install
+install: all ## into DESTDIR and PREFIX (/usr/local): tools, manuals, module, udev rule, service
+	scripts/install.sh $(BUILD)
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(BUILD)

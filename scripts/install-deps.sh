@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Installs what the build and the tests need from Debian, without asking. Does nothing when all of it is there.
+# Installs what the build and the tests need from Debian, without asking; install-deps.sh lint: what `make lint` needs as well.
+# Does nothing when all of it is there.
 set -euo pipefail
 packages=(
   build-essential cmake pkgconf bc bison flex libelf-dev libssl-dev kmod cpio xz-utils zstd
@@ -10,6 +11,7 @@ packages=(
   sparse
   qemu-system-x86 busybox-static python3 python3-pytest python3-yaml
 )
+[ "${1:-}" != lint ] || packages+=(clang-tidy-14 cppcheck)
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# lint-user.sh CMAKE_BUILD JOBS: cppcheck on C++ and on the engine's C, clang-tidy on C++ (.clang-tidy says what is checked, and what
+# not and why). Any finding is a failure. A file that has not changed since it was found clean, nor the headers, is not looked at again.
+set -euo pipefail
+build=$1 jobs=$2 failed=0
+stamps=$build/../lint-user
+mkdir -p "$stamps"
+
+# What cppcheck may say that does not hold here:
+suppressed=(
+  missingIncludeSystem      # of libraries; they compile
+  unmatchedSuppression
+  useStlAlgorithm           # a plain loop is often the clearer one
+  unusedFunction            # a library's functions are used elsewhere
+)
+cppcheck=(cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c++20 --enable=warning,performance,portability
+  -j "$jobs" "${suppressed[@]/#/--suppress=}" --cppcheck-build-dir="$stamps")
+
+echo "cppcheck, C++"
+mapfile -t sources < <(git ls-files 'raid6/*.cpp' 'configfs_tools/*.cpp' 'userland/*.cpp' 'tests/*.cc' 'tests/*.cpp')
+"${cppcheck[@]}" --library=googletest "${sources[@]}" || failed=1
+
+echo "cppcheck, the engine"
+mapfile -t engine < <(git ls-files kmod/engine.c 'kmod/format/*.c' 'kmod/map/*.c' 'kmod/log/*.c' 'kmod/group/*.c' 'kmod/drive/*.c' \
+  'kmod/background/*.c' 'raid6/*.c')
+"${cppcheck[@]/--std=c++20/--std=c11}" -DPAV_SIM -Ikmod -Itests/sim "${engine[@]}" || failed=1
+
+echo "clang-tidy"
+headers=$(git ls-files '*.h' '*.hpp' .clang-tidy | xargs cat | sha256sum)
+one() {
+  stamp=$stamps/$(echo "$headers" | cat - "$1" | sha256sum | cut -c1-32).clean
+  [ ! -e "$stamp" ] || exit 0
+  if clang-tidy-14 --quiet -p "$build" "$1" 2>/dev/null; then touch "$stamp"; else echo "findings in $1"; exit 1; fi
+}
+export -f one
+export build stamps headers
+# Those that the build knows: a source outside of it has no flags.
+for f in "${sources[@]}"; do ! grep -q "\"$PWD/$f\"" "$build/compile_commands.json" || echo "$f"; done |
+  xargs -P "$jobs" -I{} bash -c 'one {}' || failed=1
+[ $failed = 0 ] && echo "no findings"
+exit $failed
