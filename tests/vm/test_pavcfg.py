@@ -123,6 +123,10 @@ def _array(_pair):
 
 @pytest.fixture
 def array(world, _array):
+    """After a test that failed the guests were power-cycled: what was there is brought back."""
+    if getattr(_array, "began", False) and not _array.target.sh("ls -d /sys/module/pavraid 2>/dev/null || true"):
+        _array.run("restore", check=False)
+    _array.began = True
     return _array
 
 
@@ -139,18 +143,19 @@ OTHER = {"10.70.0.1": STANDBY, "10.70.1.1": UP}
 @pytest.mark.smoke
 def test_drives_that_hold_anything_are_refused_and_named(array):
     d = drive_paths(array)
-    array.target.sh(f"mkfs.ext4 -q -L keep {d[3]} && mkswap -q {d[5]} && sfdisk -q {d[7]} <<< ,", timeout=PATIENCE)
+    array.target.sh(f"mkfs.ext4 -q -L keep {d[3]} && mkswap {d[5]} && "
+                    f"mdadm --create /dev/md9 -q --run --force --level=1 --raid-devices=1 {d[7]} && mdadm --stop -q /dev/md9", timeout=PATIENCE)
     array.target.sh(f"mkdir -p /tmp/m && mount {d[3]} /tmp/m", timeout=PATIENCE)
     try:
         array.refused("create group name MG1 drives " + " ".join(d[:DRIVES]), f"{d[3]} holds mounted on /tmp/m", f"{d[5]} holds swap space",
-                      f"{d[7]} holds a dos partition table", f"wipefs -a {d[3]} {d[5]} {d[7]}")
+                      f"{d[7]} holds a member of an md array", f"wipefs -a {d[3]} {d[5]} {d[7]}")
     finally:
         array.target.sh("umount /tmp/m")
     array.refused("create group name MG1 drives " + " ".join(d[:DRIVES]), f"{d[3]} holds a file system (ext4) with the label \"keep\"")
     array.refused(f"create group name MG1 drives {d[0]} {d[1]} {d[2]} {d[0]}", f"{d[0]} is named twice")
     array.refused("create group name MG1 drives /dev/null /dev/nvme99n1 /etc/passwd /dev/zero", "/dev/nvme99n1", "not a block device")
     assert "keep" in array.target.sh(f"blkid {d[3]}"), "nothing was lost"
-    array.target.sh(f"wipefs -q -a {d[3]} {d[5]} {d[7]}")
+    array.target.sh(f"wipefs -q -a {d[3]} {d[5]} {d[7]}", timeout=PATIENCE)
 
 
 @pytest.mark.smoke
