@@ -90,24 +90,34 @@ setup_pav() {
 	[ -b /dev/pav0 ]
 }
 
+wanted() {
+	[[ " $(</files/targets) " == *" $1 "* ]]
+}
+
 modprobe -a null_blk || exit 1
 rmmod null_blk
 modprobe null_blk nr_devices=0
 
-make_drives
-suite raw /dev/n00 256m
-remove_drives
-
-make_drives
-if setup_md; then
-	suite md /dev/md0 $REGION
-	mdadm --stop /dev/md0 2>/dev/null
-else
-	echo "SKIPPED md: could not be set up"
+if wanted raw; then
+	make_drives
+	suite raw /dev/n00 256m
+	remove_drives
 fi
-remove_drives
 
-if [ -e /files/pavraid.ko ] && [ -e /files/pavcfg ]; then
+if wanted md; then
+	make_drives
+	if setup_md; then
+		suite md /dev/md0 $REGION
+		mdadm --stop /dev/md0 2>/dev/null
+	else
+		echo "SKIPPED md: could not be set up"
+	fi
+	remove_drives
+fi
+
+if ! wanted pav; then
+	exit 0
+elif [ -e /files/pavraid.ko ] && [ -e /files/pavcfg ]; then
 	make_drives
 	if setup_pav; then
 		suite pav /dev/pav0 $REGION
