@@ -16,7 +16,7 @@ constexpr uint64_t events_limit = 5'000'000;
 
 }  // namespace
 
-World::World(uint64_t seed, bool verbose) : plan_(seed), rng_(seed), trace_(verbose), load_(plan_, rng_, *this)
+World::World(uint64_t seed, bool verbose) : plan_(seed), rng_(seed), trace_(verbose), suspects_(plan_.suspects), load_(plan_, rng_, *this)
 {
 	const unsigned int all = plan_.drives + plan_.spares;
 
@@ -254,7 +254,7 @@ void World::life(bool last)
 {
 	std::vector<unsigned int> absent;
 
-	for (const unsigned int s : plan_.suspects)
+	for (const unsigned int s : suspects_)
 		if (plan_.absent && rng_.percent(40)) {
 			absent.push_back(s);
 			harmed_ = true;
@@ -311,12 +311,12 @@ void World::third_loss()
 	std::vector<unsigned int> others;
 
 	for (unsigned int i = 0; i < drives_.size(); i++)
-		if (std::find(plan_.suspects.begin(), plan_.suspects.end(), i) == plan_.suspects.end())
+		if (std::find(suspects_.begin(), suspects_.end(), i) == suspects_.end())
 			others.push_back(i);
 	const unsigned int third = rng_.pick(others);
 
 	power_on(false);
-	for (const unsigned int s : plan_.suspects)
+	for (const unsigned int s : suspects_)
 		drives_[s]->plug();
 	if (open({}) != Outcome::ok)
 		fail("simulator: no open before the third loss");
@@ -324,7 +324,7 @@ void World::third_loss()
 	as_process("first volume", [this] { load_.ensure_volume(); });
 	load_.start_users();
 	machine_->spawn("control", [this] { load_.control_fiber(); });
-	for (const unsigned int s : plan_.suspects)
+	for (const unsigned int s : suspects_)
 		machine_->after(rng_.skewed(1'000'000), [this, s] { vanish(s); });
 
 	// Until the engine has seen that two are gone. A drive that nobody uses any more is not missed.
@@ -382,7 +382,7 @@ void World::third_loss()
 // In the end every cell must be there with any two drives away: the check that all redundancy is what it should be.
 void World::last_look()
 {
-	std::vector<unsigned int> away = harmed_ ? plan_.suspects : std::vector<unsigned int>{};
+	std::vector<unsigned int> away = harmed_ ? suspects_ : std::vector<unsigned int>{};
 
 	while (away.size() < std::min<size_t>(2, drives_.size())) {
 		const auto i = static_cast<unsigned int>(rng_.below(drives_.size()));
@@ -390,7 +390,9 @@ void World::last_look()
 		if (std::find(away.begin(), away.end(), i) == away.end())
 			away.push_back(i);
 	}
-	plan_.suspects = away;
+	suspects_ = away;
+	for (auto &drive : drives_)
+		drive->rates = {};
 	power_on(false);
 	if (open(away) != Outcome::ok)
 		fail("simulator: the last look was cut");
@@ -421,9 +423,9 @@ void World::run()
 
 void World::arm_faults()
 {
-	if (plan_.suspects.empty())
+	if (suspects_.empty())
 		return;
-	for (const unsigned int s : plan_.suspects) {
+	for (const unsigned int s : suspects_) {
 		drives_[s]->rates = plan_.rates;
 		harmed_ |= plan_.rates.write_error != 0;
 	}
@@ -432,7 +434,7 @@ void World::arm_faults()
 
 void World::fault_turn()
 {
-	const unsigned int s = rng_.pick(plan_.suspects);
+	const unsigned int s = rng_.pick(suspects_);
 	Drive &drive = *drives_[s];
 
 	if (plan_.vanish && rng_.percent(15)) {
@@ -479,9 +481,9 @@ void World::tell_later(unsigned int s, uint64_t mean_ns)
 
 void World::fail_by_hand()
 {
-	if (plan_.suspects.empty() || !rng_.percent(20) || lost_third_)
+	if (suspects_.empty() || !rng_.percent(20) || lost_third_)
 		return;
-	const unsigned int s = rng_.pick(plan_.suspects);
+	const unsigned int s = rng_.pick(suspects_);
 
 	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
 		struct pav_drive_info info {};
@@ -511,7 +513,7 @@ void World::check_drives()
 			continue;
 		const auto i = static_cast<unsigned int>(info.dev - devs_.data());
 
-		if (std::find(plan_.suspects.begin(), plan_.suspects.end(), i) == plan_.suspects.end())
+		if (std::find(suspects_.begin(), suspects_.end(), i) == suspects_.end())
 			fail("d%u is failed, and nothing was wrong with it", i);
 	}
 }

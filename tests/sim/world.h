@@ -59,6 +59,7 @@ private:
 	Trace trace_;
 	std::vector<std::unique_ptr<Drive>> drives_;
 	std::vector<pav_dev> devs_;
+	std::vector<unsigned int> suspects_;
 	Load load_;
 	std::unique_ptr<Machine> machine_;
 	pav_host_ops ops_{};
