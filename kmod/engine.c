@@ -252,6 +252,13 @@ static int gather_drives(struct pav_engine *e, const struct pav_drive_arg *drive
 	for (i = 0; i < n; i++) {
 		int er = read_superblock(drives[i].dev, &all[i], cell, &one);
 
+		/* Not to be taken for a drive that is missing: that would be recorded. */
+		if (er == -ENOMEM) {
+			error = er;
+			if (err)
+				*err = one;
+			goto out;
+		}
 		if (er) {
 			all[i].magic[0] = '\0';
 			pav_log(PAV_WARN, "import: %s", one.text);
@@ -406,7 +413,7 @@ static int count_metadata(struct pav_engine *e, int level, u64 index)
 			continue;
 		if (!pav_loc_ok(&e->g, loc))
 			return -EIO;
-		pav_log_live(&e->log, loc, 1);
+		pav_log_found_meta(&e->log, loc);
 		if (level)
 			error = count_metadata(e, level - 1, index << PAV_TABLE_BITS | i);
 	}
@@ -535,8 +542,9 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
-	e->log.meta_reserve = max_t(u32, e->g.segments / 32,
-				    4 + 4 * e->map.nslots / (e->g.data_drives * e->g.segment_blocks));
+	/* For a few checkpoints of all that may be dirty; of a small group no more than a quarter. */
+	e->log.meta_reserve = 4 + 4 * e->map.nslots / (e->g.data_drives * e->g.segment_blocks);
+	e->log.meta_reserve = max_t(u32, e->g.segments / 32, min_t(u32, e->log.meta_reserve, e->g.segments / 4));
 	error = load_segments(e, err);
 	if (!error)
 		error = load_volumes(e, err);
@@ -544,7 +552,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		goto fail;
 	error = pav_log_load_replay_list(&e->log);
 	if (!error && e->map.root.loc) {
-		pav_log_live(&e->log, le64_to_cpu(e->map.root.loc), 1);
+		pav_log_found_meta(&e->log, le64_to_cpu(e->map.root.loc));
 		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
 	}
 	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone))) {

@@ -444,6 +444,21 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 	return 0;
 }
 
+void pav_log_found_meta(struct pav_log *log, u64 loc)
+{
+	struct pav_segment *s = &log->seg[pav_loc_seg(loc)];
+
+	/* Opened so late in its checkpoint that the segment table could not tell: a drive had failed, and what was set aside lay on it. */
+	if (s->state == PAV_SEG_FREE) {
+		pav_reached("metadata segment known by the node table alone");
+		s->state = PAV_SEG_META;
+		s->set = log->g->sets[pav_loc_set(loc)];
+		atomic_inc(&s->set->segments);
+		log->free--;
+	}
+	pav_log_live(log, loc, 1);
+}
+
 int pav_log_load_replay_list(struct pav_log *log)
 {
 	const struct pav_d_superblock *sb = log->g->sb;
