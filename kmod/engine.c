@@ -633,18 +633,17 @@ static bool request_ok(const struct pav_req *req)
 
 void pav_submit(struct pav_req *req)
 {
-	if (unlikely(!request_ok(req)))
+	if (unlikely(!request_ok(req))) {
 		req->error = -EINVAL;
-	else if (unlikely(READ_ONCE(req->vol->map->g->faulted)))
+		req->done(req);
+	} else if (unlikely(READ_ONCE(req->vol->map->g->faulted))) {
 		req->error = -EIO;
-	else if (req->op == PAV_READ) {
+		req->done(req);
+	} else if (req->op == PAV_READ) {
 		pav_map_read(req);
-		return;
 	} else {
 		pav_map_write(req);
-		return;
 	}
-	req->done(req);
 }
 
 /* ---- volumes ---- */

@@ -96,7 +96,8 @@ struct pav_probe {
 };
 
 /* Process context, all of them. -EINVAL: bad input, -ENOENT: no superblock, -EUCLEAN: corrupt, -EOPNOTSUPP: a feature this code does not know,
- * -ENOMEDIUM: too few drives, -ENOMEM, -EIO. The caller keeps the drives open until pav_engine_close(). */
+ * -ENOMEDIUM: too few drives, -ENOMEM, -EIO. The caller keeps the drives open until pav_engine_close().
+ */
 int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err);
 int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_err *err);
 int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err);

@@ -11,6 +11,17 @@ static void node_written(struct pav_req *req)
 		complete(&c->all);
 }
 
+/* Returns the old location. */
+static u64 entry_set(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
+{
+	u64 old = le64_to_cpu(e->loc);
+
+	e->loc = cpu_to_le64(loc);
+	e->crc = cpu_to_le32(crc);
+	e->birth = cpu_to_le32(birth);
+	return old;
+}
+
 /* Sets the entry of @key (a node, or a block of the node table) in the block above it. */
 static int table_set(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc)
 {
@@ -31,21 +42,20 @@ static int table_set(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc)
 		}
 		e = (struct pav_d_entry *)t->data + (index & ((1u << PAV_TABLE_BITS) - 1));
 	}
-	if (t)
+	if (t) {
 		spin_lock_irqsave(&t->lock, flags);
-	old = le64_to_cpu(e->loc);
-	e->loc = cpu_to_le64(loc);
-	e->crc = cpu_to_le32(crc);
-	e->birth = cpu_to_le32(c->log->birth);
-	if (t && !t->dirty) {
-		t->dirty = true;
-		spin_lock(&map->dirty_lock);
-		list_add_tail(&t->dirty_link, &map->tdirty[level + 1]);
-		map->tdirty_count++;
-		spin_unlock(&map->dirty_lock);
-	}
-	if (t)
+		old = entry_set(e, loc, crc, c->log->birth);
+		if (!t->dirty) {
+			t->dirty = true;
+			spin_lock(&map->dirty_lock);
+			list_add_tail(&t->dirty_link, &map->tdirty[level + 1]);
+			map->tdirty_count++;
+			spin_unlock(&map->dirty_lock);
+		}
 		spin_unlock_irqrestore(&t->lock, flags);
+	} else {
+		old = entry_set(e, loc, crc, c->log->birth);
+	}
 	if (loc)
 		pav_log_live(c->log, loc, 1);
 	if (old)

@@ -179,7 +179,8 @@ static void failure_work(struct pav_work *work)
 	pav_group_commit(g, false, NULL, NULL);
 	spin_lock_irqsave(&g->lock, flags);
 	/* All that wait did so before their drives went into durable_gone, or the group is faulted: a waiter whose drive failed during the commit
-	 * finds itself here again through the work that pav_group_fail_drive() queued; letting it go early would break I4. */
+	 * finds itself here again through the work that pav_group_fail_drive() queued; letting it go early would break I4.
+	 */
 	if (g->faulted || g->gone == g->durable_gone)
 		list_splice_init(&g->waits, &ready);
 	spin_unlock_irqrestore(&g->lock, flags);

@@ -147,7 +147,8 @@ static int add_found(struct replay *r, const struct pav_d_stripe *h, struct pav_
 }
 
 /* Rebuilds the first @bytes of the cell at column @c0 of chunk row @i, as header of a stripe of width @w, into scratch[0]. @other: -1, or the
- * position of one more cell not to be trusted. */
+ * position of one more cell not to be trusted.
+ */
 static bool rebuild_header(struct replay *r, const struct pav_set *set, unsigned int i, u32 c0, u32 w, size_t bytes, int other)
 {
 	void *cells[PAV_MAX_DRIVES];

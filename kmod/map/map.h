@@ -163,7 +163,8 @@ void pav_map_unmaps_done(struct list_head *done, int error);
 void pav_map_wait_readers(struct pav_map *map);
 
 /* Sets (@loc 0: clears) the entries of @n cells from @lba on: replay's way. Process context, no requests run. -ENOSPC: a checkpoint must make room
- * in the cache first; -EIO. */
+ * in the cache first; -EIO.
+ */
 int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 crc, u32 birth);
 
 /* ---- volumes (volume.c) ---- */
