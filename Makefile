@@ -58,6 +58,16 @@ sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=
 mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
 	$(PYTHON) tests/sim/mutants.py
 
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: $(BUILD)/cmake/Makefile ## fuzz the on-disk format's validators: make fuzz FUZZ_SECONDS=N
+	scripts/install-deps.sh fuzz
+	+$(MAKE) -C $(BUILD)/cmake --no-print-directory pav_raid6
+	@mkdir -p $(BUILD)/fuzz/corpus
+	clang-14 -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -DPAV_SIM -Wno-c2x-extensions -Itests/sim -Ikmod \
+		tests/fuzz/format_fuzz.c kmod/format/format.c $(BUILD)/cmake/raid6/libpav_raid6.a -o $(BUILD)/fuzz/format_fuzz
+	cd $(BUILD)/fuzz && ./format_fuzz -max_len=4097 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 corpus
+
 # --- guests (vm/, tests/vm/, tests/bench/) ---
 
 .PHONY: vm test-vm

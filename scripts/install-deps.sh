@@ -11,6 +11,7 @@ packages=(
   sparse
   qemu-system-x86 busybox-static python3 python3-pytest python3-yaml
 )
+[ "${1:-}" != fuzz ] || packages+=(clang-14 libclang-rt-14-dev)
 [ "${1:-}" != lint ] || packages+=(clang-tidy-14 cppcheck)
 missing=()
 for p in "${packages[@]}"; do

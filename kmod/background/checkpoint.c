@@ -486,7 +486,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 			pav_log_free_segments(c->log, c->dead);
 		}
 		again = pav_log_check_full(c->log, c->hoped);
-		c->hoped = again;
+		c->hoped = again && !c->log->reserved;
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, false);
 	} else {

@@ -75,10 +75,11 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 			return "superblock has a member in an unknown state";
 	for (i = 0; i < replays; i++)
 		if (le32_to_cpu(sb->replay[i].segment) >= segs || le16_to_cpu(sb->replay[i].row) > seg_blocks ||
-		    hweight64(le64_to_cpu(sb->replay[i].members)) < PAV_MIN_WIDTH || le64_to_cpu(sb->replay[i].members) >> slots)
+		    hweight64(le64_to_cpu(sb->replay[i].members)) < PAV_MIN_WIDTH ||
+		    hweight64(le64_to_cpu(sb->replay[i].members)) > PAV_MAX_WIDTH || le64_to_cpu(sb->replay[i].members) >> slots)
 			return "superblock has a replay segment out of range";
 	for (i = 0; i < PAV_MAX_SETS; i++)
-		if (le64_to_cpu(sb->sets[i]) >> slots || hweight64(le64_to_cpu(sb->sets[i])) > 32)
+		if (le64_to_cpu(sb->sets[i]) >> slots || hweight64(le64_to_cpu(sb->sets[i])) > PAV_MAX_WIDTH)
 			return "superblock has a set of drives out of range";
 	if (memcmp(sb->members[le16_to_cpu(sb->slot)].uuid, sb->drive_uuid, 16) != 0)
 		return "superblock disagrees with itself about the drive's identity";
@@ -107,7 +108,7 @@ const char *pav_stripe_check(const struct pav_d_stripe *h, u32 segment_blocks)
 		return "no stripe header";
 	if (!pav_sealed(h, offsetof(struct pav_d_stripe, crc)))
 		return "stripe header checksum mismatch";
-	if (h->width < PAV_MIN_WIDTH || h->width > n || n > PAV_MAX_DRIVES || h->c0 >= n)
+	if (h->width < PAV_MIN_WIDTH || h->width > n || n > PAV_MAX_WIDTH || h->c0 >= n)
 		return "stripe width out of range";
 	if (!h->rows || h->rows > PAV_STRIPE_MAX_ROWS || le16_to_cpu(h->row) + h->rows > segment_blocks)
 		return "stripe rows out of range";
@@ -137,7 +138,7 @@ const char *pav_volume_check(const struct pav_d_volume *v)
 
 	if (v->state > PAV_VOLUME_DELETING)
 		return "volume in an unknown state";
-	if (!terminated(v->name, sizeof(v->name)) || !pav_name_ok(v->name) || !terminated(v->serial, sizeof(v->serial)))
+	if (!terminated(v->name, sizeof(v->name)) || !pav_name_ok(v->name) || !terminated(v->serial, PAV_SERIAL_MAX + 1))
 		return "volume without a valid name";
 	if (cells < PAV_VOLUME_MIN_BYTES / PAV_CELL_BYTES || cells > PAV_VOLUME_MAX_BYTES / PAV_CELL_BYTES || cells % PAV_LEAF_ENTRIES)
 		return "volume size out of range";
@@ -158,7 +159,7 @@ const char *pav_segment_check(const struct pav_d_segment *s, u64 slots_mask)
 
 	if (s->state > PAV_SEG_META)
 		return "segment in an unknown state";
-	if (s->state != PAV_SEG_FREE && (hweight64(members) < PAV_MIN_WIDTH || (members & ~slots_mask)))
+	if (s->state != PAV_SEG_FREE && (hweight64(members) < PAV_MIN_WIDTH || hweight64(members) > PAV_MAX_WIDTH || (members & ~slots_mask)))
 		return "segment with impossible members";
 	return NULL;
 }

@@ -25,6 +25,7 @@
 #define PAV_SEGMENT_MAX_BLOCKS	2048u	/* so that a row and the next never differ but in the row's bits */
 #define PAV_MAX_SEGMENTS	(1u << 24)
 #define PAV_MIN_WIDTH		3u	/* header, P, Q: a stripe that only unmaps */
+#define PAV_MAX_WIDTH		32u	/* 30+2 */
 #define PAV_REPLAY_MAX		64u
 #define PAV_MAX_SETS		56u
 
@@ -157,7 +158,7 @@ static inline u64 pav_key(enum pav_entry_type type, u32 volume, u64 lba)
 	return (u64)type << 60 | (u64)volume << PAV_KEY_LBA_BITS | lba;
 }
 
-static inline enum pav_entry_type pav_key_type(u64 key) { return key >> 60; }
+static inline enum pav_entry_type pav_key_type(u64 key) { return (enum pav_entry_type)(key >> 60); }
 static inline u32 pav_key_volume(u64 key) { return (key >> PAV_KEY_LBA_BITS) & 0xffff; }
 static inline u64 pav_key_lba(u64 key) { return key & ((1ULL << PAV_KEY_LBA_BITS) - 1); }
 

@@ -333,6 +333,8 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		staying++;
 	}
 	n = log->replays;
+	for (i = 0, log->reserved = checkpoint ? 0 : log->reserved; checkpoint && i < n; i++)
+		log->reserved += log->replay[i].fresh;
 	spin_unlock_irqrestore(&log->lock, flags);
 
 	/* Only this function adds and, through log_filled(), removes entries, under the group's commit lock. */
@@ -418,9 +420,10 @@ bool pav_log_check_full(struct pav_log *log, bool give_up)
 	for (i = 0; i < log->replays; i++)
 		left += !log->replay[i].opened && log->replay[i].ready;
 	hope = log->free > data_keep(log);
-	WRITE_ONCE(log->full, !left && (!hope || give_up));
+	/* What it did reserve may be used up already: under load that says nothing. */
+	WRITE_ONCE(log->full, !left && !log->reserved && (!hope || give_up));
 	spin_unlock_irqrestore(&log->lock, flags);
-	return !left && hope && !give_up;
+	return !left && !log->full;
 }
 
 /* ---- opening ---- */

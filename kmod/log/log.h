@@ -132,7 +132,7 @@ struct pav_log {
 	u32 free, cursor, meta_reserve;
 	unsigned int meta_ready;	/* segments that are prepared */
 	struct pav_replay_seg replay[PAV_REPLAY_MAX];
-	unsigned int replays, replay_target;
+	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
 
 	struct list_head parked;	/* stripes that wait for pav_log_unpark() */
 
