@@ -572,6 +572,8 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	return 0;
 fail:
 	e->ckpt.off = true;
+	if (e->g.recon_worker)
+		pav_recon_pool_drain(&e->g);
 	engine_free(e);
 	return error;
 }
@@ -585,6 +587,7 @@ int pav_engine_close(struct pav_engine *e, struct pav_err *err)
 	pav_work_flush(e->ckpt.worker);
 	error = pav_checkpoint_run(&e->ckpt);
 	mutex_unlock(&e->control);
+	pav_recon_pool_drain(&e->g);
 	if (error)
 		pav_fail(err, error, "group %s: closed, but its last checkpoint failed (error %d): the next import replays the log", e->g.name, error);
 	pav_group_event(&e->g, PAV_EVENT_GROUP_CLOSED, -1, 0, "group closed");

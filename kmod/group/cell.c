@@ -247,6 +247,25 @@ void pav_cell_read(struct pav_cell_read *cr)
 	pav_drive_io(&g->drives[slot], &cr->io, PAV_IO_READ, pav_group_cell(g, pav_loc_seg(cr->loc), pav_loc_row(cr->loc)), 1, cr->buf);
 }
 
+void pav_recon_pool_drain(struct pav_group *g)
+{
+	unsigned int free;
+	struct pav_recon *r;
+	unsigned long flags;
+
+	while (g->recons) {
+		free = 0;
+		spin_lock_irqsave(&g->lock, flags);
+		list_for_each_entry(r, &g->recon_free, link)
+			free++;
+		spin_unlock_irqrestore(&g->lock, flags);
+		if (free == PAV_RECONS)
+			break;
+		pav_reached("close waited for a cell being healed");
+		pav_sleep_ns(100000);
+	}
+}
+
 int pav_recon_pool_init(struct pav_group *g)
 {
 	unsigned int i, j;

@@ -154,6 +154,8 @@ static inline unsigned int pav_loc_slot(const struct pav_group *g, u64 loc)
 }
 
 int pav_recon_pool_init(struct pav_group *g);
+/* Cells are healed after their readers have been answered: waits for the last of it. Process context. */
+void pav_recon_pool_drain(struct pav_group *g);
 void pav_recon_pool_free(struct pav_group *g);
 
 #endif
