@@ -572,8 +572,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	return 0;
 fail:
 	e->ckpt.off = true;
-	if (e->g.recon_worker)
-		pav_recon_pool_drain(&e->g);
+	pav_recon_pool_drain(&e->g);
 	engine_free(e);
 	return error;
 }

@@ -253,13 +253,13 @@ void pav_recon_pool_drain(struct pav_group *g)
 	struct pav_recon *r;
 	unsigned long flags;
 
-	while (g->recons) {
+	while (g->nrecons) {
 		free = 0;
 		spin_lock_irqsave(&g->lock, flags);
 		list_for_each_entry(r, &g->recon_free, link)
 			free++;
 		spin_unlock_irqrestore(&g->lock, flags);
-		if (free == PAV_RECONS)
+		if (free == g->nrecons)
 			break;
 		pav_reached("close waited for a cell being healed");
 		pav_sleep_ns(100000);
@@ -285,6 +285,7 @@ int pav_recon_pool_init(struct pav_group *g)
 				return -ENOMEM;
 		}
 		list_add_tail(&r->link, &g->recon_free);
+		g->nrecons++;
 	}
 	return 0;
 }

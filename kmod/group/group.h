@@ -56,6 +56,7 @@ struct pav_group {
 
 	struct list_head recon_free, recon_waiters;
 	struct pav_recon *recons;
+	unsigned int nrecons;
 
 	struct mutex commit_lock;	/* the superblock: everything below */
 	struct pav_d_superblock *sb;	/* as last committed, for no drive in particular */
