@@ -212,11 +212,10 @@ World::Outcome World::open(const std::vector<unsigned int> &absent)
 	if (result)
 		fail("open with %u of %zu drives fails with %d: %s", there, devs_.size(), result, err.text);
 	tally_["opens"]++;
-	as_process("look", [&] {
+	return as_process("look", [&] {
 		check_drives();
 		load_.opened(*machine_, engine_);
 	});
-	return Outcome::ok;
 }
 
 World::Outcome World::read_back()
