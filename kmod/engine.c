@@ -14,7 +14,6 @@ struct pav_engine {
 	struct pav_checkpoint ckpt;
 	struct pav_log_ops log_ops;
 	struct mutex control;		/* volumes, their records, and whoever changes them */
-	unsigned int space_level;	/* last told by an event, in percent */
 };
 
 #define DEFAULT_SEGMENT_BLOCKS	1024u

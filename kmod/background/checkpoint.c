@@ -443,6 +443,30 @@ static void move_metadata(struct pav_checkpoint *c)
 	}
 }
 
+/* Space changes hands in checkpoints: told here when it becomes short, once for each threshold on the way up. */
+static void tell_space(struct pav_checkpoint *c)
+{
+	static const u8 threshold[] = { 80, 90, 95 };
+	u64 capacity = max_t(u64, pav_log_capacity(c->log), 1), free = min_t(u64, pav_log_free_cells(c->log), capacity);
+	unsigned int used = (capacity - free) * 100 / capacity, level = 0, i;
+	bool full = READ_ONCE(c->log->full);
+
+	for (i = 0; i < ARRAY_SIZE(threshold); i++)
+		if (used >= threshold[i])
+			level = threshold[i];
+	if (level > c->space_level) {
+		pav_reached("space low");
+		pav_log(PAV_WARN, "%s: %u percent of the space for user data is written", c->g->name, used);
+		pav_group_event(c->g, PAV_EVENT_GROUP_SPACE_LOW, -1, used, "space is low: add drives, or delete or trim volumes");
+	}
+	if (full && !c->told_full) {
+		pav_log(PAV_ERR, "%s: full: writes are refused until space is given back", c->g->name);
+		pav_group_event(c->g, PAV_EVENT_GROUP_FULL, -1, used, "full: writes are refused until volumes are deleted or trimmed");
+	}
+	c->space_level = level;
+	c->told_full = full;
+}
+
 int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 {
 	struct pav_map *map = c->map;
@@ -487,6 +511,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 		}
 		again = pav_log_check_full(c->log, c->hoped);
 		c->hoped = again && !c->log->reserved;
+		tell_space(c);
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, false);
 	} else {

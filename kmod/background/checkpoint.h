@@ -26,6 +26,8 @@ struct pav_checkpoint {
 	struct pav_work work;
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
+	unsigned int space_level;	/* last told by an event, in percent */
+	bool told_full;
 	bool hoped;			/* the last one found nothing to reserve, but freed some */
 
 	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */
