@@ -79,6 +79,14 @@ static inline u64 pav_group_cell(const struct pav_group *g, u32 seg, u32 row)
 int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p);
 void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
 
+/*
+ * Reads the drives' superblocks, lets the newest decide, makes @g of it (pav_group_init) and gives every member that is current its drive; the others
+ * are gone. Writes nothing. Errors as pav_engine_open(). (superblock.c)
+ */
+int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_err *err);
+
+void pav_make_uuid(u8 *uuid);	/* a random one (version 4); 16 bytes */
+
 /* The set with these members, made if need be; NULL: no memory, or too many sets. Process context. */
 struct pav_set *pav_group_set(struct pav_group *g, u64 members);
 

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Superblocks of drives that are in no open group: making them, reading them, wiping them, and gathering drives into a group by what they say.
+ * Commits of an open group are in group.c.
+ */
+#include "group.h"
+
+#define DEFAULT_SEGMENT_BLOCKS	1024u
+#define DEFAULT_RESERVE		15u
+#define MIN_SEGMENTS		24u
+#define GENERATION_JUMP		16u	/* at open: past anything a drive that is absent now may have seen of commits cut short */
+
+struct sync_io {
+	struct pav_io io;
+	struct completion done;
+};
+
+static void sync_done(struct pav_io *io)
+{
+	complete(&container_of(io, struct sync_io, io)->done);
+}
+
+static int cell_io(struct pav_dev *dev, enum pav_io_op op, u64 block, void *buf)
+{
+	struct sync_io *s = pav_alloc(sizeof(*s));
+	int error;
+
+	if (!s)
+		return -ENOMEM;
+	init_completion(&s->done);
+	s->io.dev = dev;
+	s->io.op = op;
+	s->io.block = block;
+	s->io.cells = 1;
+	s->io.fua = op == PAV_IO_WRITE && pav_dev_volatile(dev);
+	s->io.buf = buf;
+	s->io.done = sync_done;
+	pav_io_submit(&s->io);
+	wait_for_completion(&s->done);
+	error = s->io.error;
+	pav_free(s);
+	return error;
+}
+
+/* The newest valid superblock of a drive, into @sb. @cell: room for one more. */
+static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, struct pav_d_superblock *cell, struct pav_err *err)
+{
+	const char *why = NULL, *bad = NULL;
+	bool found = false, blank;
+	unsigned int slot;
+	int error;
+
+	if (pav_dev_blocks(dev) < PAV_SEGMENTS_CELL + PAV_SEGMENT_MIN_BLOCKS)
+		return pav_fail(err, -ENOENT, "drive %s: too small to hold a superblock", pav_dev_name(dev));
+	for (slot = 0; slot < 2; slot++) {
+		error = cell_io(dev, PAV_IO_READ, PAV_SB_CELL(slot), cell);
+		if (error == -ENOMEM)
+			return pav_fail(err, error, "drive %s: out of memory", pav_dev_name(dev));
+		why = error ? "superblock cannot be read" : pav_sb_check(cell, pav_dev_blocks(dev), &blank);
+		if (why) {
+			if (error || !blank)
+				bad = why;
+			continue;
+		}
+		if (!found || le64_to_cpu(cell->generation) > le64_to_cpu(sb->generation))
+			*sb = *cell;
+		found = true;
+	}
+	if (bad)
+		pav_log(PAV_WARN, "drive %s: one superblock slot: %s", pav_dev_name(dev), bad);
+	if (found)
+		return 0;
+	if (!bad)
+		return pav_fail(err, -ENOENT, "drive %s: holds no superblock", pav_dev_name(dev));
+	return pav_fail(err, bad[0] == 'w' ? -EOPNOTSUPP : -EUCLEAN, "drive %s: %s", pav_dev_name(dev), bad);
+}
+
+int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	int error = -ENOMEM;
+
+	if (sb && cell)
+		error = read_superblock(dev, sb, cell, err);
+	else
+		pav_fail(err, error, "drive %s: out of memory", pav_dev_name(dev));
+	if (!error) {
+		memset(out, 0, sizeof(*out));
+		memcpy(out->group, sb->name, sizeof(out->group));
+		memcpy(out->group_uuid, sb->group_uuid, 16);
+		memcpy(out->drive_uuid, sb->drive_uuid, 16);
+		out->slot = le16_to_cpu(sb->slot);
+		out->data_drives = le16_to_cpu(sb->data_drives);
+		out->drives = le16_to_cpu(sb->slots);
+		out->state = sb->members[out->slot].state;
+		out->generation = le64_to_cpu(sb->generation);
+	}
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
+void pav_make_uuid(u8 *uuid)
+{
+	pav_random(uuid, 16);
+	uuid[6] = (uuid[6] & 0x0f) | 0x40;
+	uuid[8] = (uuid[8] & 0x3f) | 0x80;
+}
+
+static int create_superblock(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_d_superblock *sb,
+			     struct pav_err *err)
+{
+	u64 blocks = ~0ULL, segment_blocks = p->segment_blocks ? p->segment_blocks : DEFAULT_SEGMENT_BLOCKS, segments;
+	unsigned int i, active = 0, k;
+
+	if (!pav_name_ok(p->name))
+		return pav_fail(err, -EINVAL, "group name '%.63s': use 1 to %u letters, digits, '.', '_', '-', beginning with a letter or digit", p->name,
+				PAV_NAME_MAX);
+	if (n > PAV_MAX_DRIVES)
+		return pav_fail(err, -EINVAL, "group %s: %u drives are too many: at most %u, spares included", p->name, n, PAV_MAX_DRIVES);
+	for (i = 0; i < n; i++) {
+		active += !drives[i].spare;
+		blocks = min_t(u64, blocks, pav_dev_blocks(drives[i].dev));
+	}
+	k = p->data_drives ? p->data_drives : active >= 2 ? active - 2 : 0;
+	if (k < 2 || k > 30 || active < k + 2)
+		return pav_fail(err, -EINVAL, "group %s: %u data drives (and 2 for parity) of %u that are no spares: give 4 to 32 drives, at least 2 more than data drives",
+				p->name, k, active);
+	if (segment_blocks < PAV_SEGMENT_MIN_BLOCKS || segment_blocks > PAV_SEGMENT_MAX_BLOCKS)
+		return pav_fail(err, -EINVAL, "group %s: a segment of %llu blocks: use %u to %u", p->name, (unsigned long long)segment_blocks,
+				PAV_SEGMENT_MIN_BLOCKS, PAV_SEGMENT_MAX_BLOCKS);
+	if (p->reserve_percent > 90)
+		return pav_fail(err, -EINVAL, "group %s: a reserve of %u percent: use 1 to 90", p->name, p->reserve_percent);
+	segments = blocks > PAV_SEGMENTS_CELL ? (blocks - PAV_SEGMENTS_CELL) / segment_blocks : 0;
+	segments = min_t(u64, segments, PAV_MAX_SEGMENTS);
+	if (segments < MIN_SEGMENTS)
+		return pav_fail(err, -EINVAL, "group %s: the smallest drive holds %llu MiB: at least %llu MiB are needed", p->name,
+				(unsigned long long)blocks >> 8, (unsigned long long)(PAV_SEGMENTS_CELL + MIN_SEGMENTS * segment_blocks + 255) >> 8);
+
+	memset(sb, 0, sizeof(*sb));
+	memcpy(sb->magic, PAV_SB_MAGIC, sizeof(sb->magic));
+	sb->version = cpu_to_le16(PAV_FORMAT_VERSION);
+	pav_make_uuid(sb->group_uuid);
+	strscpy(sb->name, p->name, sizeof(sb->name));
+	sb->generation = cpu_to_le64(1);
+	sb->admit_generation = cpu_to_le64(1);
+	pav_random(&sb->log_id, sizeof(sb->log_id));
+	sb->next_node = cpu_to_le64(1);
+	sb->created = sb->committed = cpu_to_le64(pav_real_seconds());
+	sb->segment_blocks = cpu_to_le32(segment_blocks);
+	sb->segments = cpu_to_le32(segments);
+	sb->data_drives = cpu_to_le16(k);
+	sb->slots = cpu_to_le16(n);
+	sb->reserve_percent = cpu_to_le16(p->reserve_percent ? p->reserve_percent : DEFAULT_RESERVE);
+	for (i = 0; i < n; i++) {
+		struct pav_drive path;
+
+		pav_make_uuid(sb->members[i].uuid);
+		sb->members[i].state = drives[i].spare ? PAV_DRIVE_SPARE : PAV_DRIVE_ACTIVE;
+		pav_drive_set_path(&path, pav_dev_name(drives[i].dev));
+		memcpy(sb->members[i].path, path.path, sizeof(path.path));
+	}
+	return 0;
+}
+
+int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_err *err)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	unsigned int i, pass;
+	int error = -ENOMEM;
+
+	if (sb && cell)
+		error = create_superblock(drives, n, p, sb, err);
+	else
+		pav_fail(err, error, "group %s: out of memory", p->name);
+	/* First no slot may say anything old, then the newer slot says all. */
+	for (pass = 0; pass < 2 && !error; pass++)
+		for (i = 0; i < n && !error; i++) {
+			memset(cell, 0, sizeof(*cell));
+			if (pass) {
+				*cell = *sb;
+				cell->slot = cpu_to_le16(i);
+				memcpy(cell->drive_uuid, sb->members[i].uuid, 16);
+				pav_seal(cell, offsetof(struct pav_d_superblock, crc));
+			} else {
+				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(0), cell);
+			}
+			if (!error)
+				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(1), cell);
+			if (error)
+				pav_fail(err, error, "group %s: drive %s: its superblock cannot be written (error %d); take another drive", p->name,
+					 pav_dev_name(drives[i].dev), error);
+		}
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
+int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
+{
+	void *zero = pav_alloc_cells(1);
+	unsigned int i;
+	int error = zero ? 0 : -ENOMEM, e;
+
+	if (!zero)
+		return pav_fail(err, error, "out of memory");
+	memset(zero, 0, PAV_CELL_BYTES);
+	for (i = 0; i < 2 * n; i++) {
+		e = cell_io(drives[i / 2].dev, PAV_IO_WRITE, PAV_SB_CELL(i & 1), zero);
+		if (e)
+			error = pav_fail(err, e, "drive %s: its superblock cannot be wiped (error %d)", pav_dev_name(drives[i / 2].dev), e);
+	}
+	pav_free_cells(zero, 1);
+	return error;
+}
+
+/* ---- open ---- */
+
+int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_err *err)
+{
+	struct pav_d_superblock *all = pav_alloc(sizeof(*all) * max_t(unsigned int, n, 1)), *cell = pav_alloc_cells(1);
+	unsigned int i, j, newest = 0, valid = 0;
+	u64 admit = ~0ULL;
+	struct pav_err one;
+	int error = -ENOENT;
+
+	if (!all || !cell) {
+		error = pav_fail(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	pav_fail(err, error, "no drives were given");
+	for (i = 0; i < n; i++) {
+		int er = read_superblock(drives[i].dev, &all[i], cell, &one);
+
+		/* Not to be taken for a drive that is missing: that would be recorded. */
+		if (er == -ENOMEM) {
+			error = er;
+			if (err)
+				*err = one;
+			goto out;
+		}
+		if (er) {
+			all[i].magic[0] = '\0';
+			pav_log(PAV_WARN, "import: %s", one.text);
+			if (!valid)
+				error = er;
+			if (err && !valid)
+				*err = one;
+			continue;
+		}
+		if (valid && memcmp(all[i].group_uuid, all[newest].group_uuid, 16) != 0) {
+			error = pav_fail(err, -EINVAL, "drive %s belongs to group %s, drive %s to group %s: import one group at a time",
+					 pav_dev_name(drives[i].dev), all[i].name, pav_dev_name(drives[newest].dev), all[newest].name);
+			goto out;
+		}
+		if (!valid++ || le64_to_cpu(all[i].generation) > le64_to_cpu(all[newest].generation))
+			newest = i;
+	}
+	if (!valid)
+		goto out;
+	if (p->expect_name && strcmp(p->expect_name, all[newest].name) != 0) {
+		error = pav_fail(err, -EINVAL, "these drives hold group %s, not %.63s", all[newest].name, p->expect_name);
+		goto out;
+	}
+	error = pav_group_init(g, &all[newest], p);
+	if (error) {
+		pav_fail(err, error, "group %s: out of memory", all[newest].name);
+		goto out;
+	}
+	for (i = 0; i < n; i++) {
+		unsigned int slot = le16_to_cpu(all[i].slot);
+		const char *why = NULL;
+
+		if (!all[i].magic[0])
+			continue;
+		if (slot >= g->slots || memcmp(g->drives[slot].uuid, all[i].drive_uuid, 16) != 0)
+			why = "is no member any more";
+		else if (g->drives[slot].state == PAV_DRIVE_FAILED)
+			why = "failed earlier and comes back only through rebuild";
+		else if (le64_to_cpu(all[i].generation) < le64_to_cpu(all[newest].admit_generation))
+			why = "has missed changes and comes back only through rebuild";
+		if (why) {
+			pav_reached("stale drive refused");
+			pav_log(PAV_WARN, "%s: drive %s (slot %u) %s", g->name, pav_dev_name(drives[i].dev), slot, why);
+			continue;
+		}
+		for (j = 0; j < i; j++)
+			if (all[j].magic[0] && !memcmp(all[j].drive_uuid, all[i].drive_uuid, 16)) {
+				error = pav_fail(err, -EINVAL, "group %s: drives %s and %s are copies of one another: give only the one that is right",
+						 g->name, pav_dev_name(drives[j].dev), pav_dev_name(drives[i].dev));
+				goto out;
+			}
+		g->drives[slot].dev = drives[i].dev;
+		g->drives[slot].generation = le64_to_cpu(all[i].generation);
+		pav_drive_set_path(&g->drives[slot], pav_dev_name(drives[i].dev));
+		admit = min_t(u64, admit, g->drives[slot].generation);
+	}
+	for (i = 0; i < g->slots; i++)
+		if (!g->drives[i].dev && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_SPARE)) {
+			pav_reached("opened without a drive");
+			pav_log(PAV_WARN, "%s: drive %u (last seen at %s) is missing", g->name, i, g->drives[i].path);
+			g->gone |= BIT_ULL(i);
+		}
+	/* Until a commit is complete on all of them, whoever has what they have now has missed nothing. */
+	g->sb->admit_generation = cpu_to_le64(admit);
+	g->sb->generation = cpu_to_le64(le64_to_cpu(g->sb->generation) + GENERATION_JUMP);
+out:
+	if (cell)
+		pav_free_cells(cell, 1);
+	pav_free(all);
+	return error;
+}
