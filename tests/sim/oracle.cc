@@ -63,16 +63,24 @@ VolumeOracle::Versions &VolumeOracle::at(uint64_t lba)
 	auto [it, fresh] = cells_.try_emplace(lba);
 
 	if (fresh)
-		it->second.push_back({0, true, 0, 0, never});
+		it->second.push_back({.id = 0, .zero = true, .begins = 0, .over = 0, .history = never, .in_flight = false});
 	return it->second;
 }
 
-// Whatever was over by @over_by is history for reads from @from on, but for version @except, and, if @except_zeroes, for zeroes.
-void VolumeOracle::supersede(Versions &versions, Time over_by, Time from, VersionId except, bool except_zeroes)
+// Whatever was over by @over_by is history for reads from @from on, but for version @except, and, if @except_zeroes, for zeroes. @unless_cut: an unmap
+// in flight from which this follows; 0: it follows anyway.
+void VolumeOracle::supersede(Versions &versions, Time over_by, Time from, VersionId except, bool except_zeroes, VersionId unless_cut)
 {
-	for (Version &v : versions)
-		if (v.over <= over_by && v.id != except && !(except_zeroes && v.zero))
+	for (Version &v : versions) {
+		if (v.over > over_by || v.id == except || (except_zeroes && v.zero))
+			continue;
+		if (!unless_cut) {
 			v.history = std::min(v.history, from);
+		} else if (from < v.unless_cut) {
+			v.unless_cut = from;
+			v.because = unless_cut;
+		}
+	}
 }
 
 void VolumeOracle::prune(Versions &versions, Time oldest_read)
@@ -87,9 +95,9 @@ void VolumeOracle::write_begins(const Write &w)
 
 		if (versions.size() > 8)
 			prune(versions, oldest_read_);
-		versions.push_back({w.version, w.zero, w.began, never, never});
+		versions.push_back({.id = w.version, .zero = w.zero, .begins = w.began, .over = never, .history = never});
 		if (w.alternative)
-			versions.push_back({w.alternative, w.zero, w.began, never, never});
+			versions.push_back({.id = w.alternative, .zero = w.zero, .begins = w.began, .over = never, .history = never});
 	}
 }
 
@@ -98,9 +106,14 @@ void VolumeOracle::write_ends(const Write &w, bool acknowledged, Time now)
 	for (uint64_t lba = w.lba; lba < w.lba + w.cells; lba++) {
 		Versions &versions = at(lba);
 
-		for (Version &v : versions)
-			if (v.id == w.version || (w.alternative && v.id == w.alternative))
+		for (Version &v : versions) {
+			if (v.id == w.version || (w.alternative && v.id == w.alternative)) {
 				v.over = std::min(v.over, now);
+				v.in_flight = false;
+			}
+			if (v.because == w.version)
+				v.history = v.from();
+		}
 		if (acknowledged)
 			supersede(versions, w.began, now, w.version, false);
 	}
@@ -124,27 +137,30 @@ std::optional<std::string> VolumeOracle::read_ends(uint64_t lba, std::span<const
 	Versions &versions = at(lba);
 	Version *only = nullptr;
 	size_t matches = 0;
+	VersionId unless_cut = 0;
 
 	for (Version &v : versions) {
 		if (zero ? !v.zero : v.id != stamp->version)
 			continue;
-		if (v.history > began && v.begins <= ended) {
+		if (v.from() > began && v.begins <= ended) {
 			only = &v;
 			matches++;
+			if (v.zero && v.in_flight)
+				unless_cut = v.id;
 		}
 	}
 	if (matches == 0) {
 		std::string legal_ones;
 
 		for (const Version &v : versions)
-			if (v.history > began)
+			if (v.from() > began)
 				legal_ones += (legal_ones.empty() ? "" : ", ") + (v.zero ? "zeroes (" + number(v.id) + ")" : number(v.id));
 		return where + (zero ? "zeroes" : "version " + number(stamp->version)) + " is stale or was never written; legal: " + legal_ones;
 	}
-	supersede(versions, began, ended, zero ? 0 : only->id, zero);
+	supersede(versions, began, ended, zero ? 0 : only->id, zero, unless_cut);
 	if (zero && matches == 1) {
 		// It is known which zeroes these are.
-		supersede(versions, began, ended, only->id, false);
+		supersede(versions, began, ended, only->id, false, unless_cut);
 		only->over = std::min(only->over, ended);
 	} else if (!zero) {
 		only->over = std::min(only->over, ended);
@@ -155,8 +171,12 @@ std::optional<std::string> VolumeOracle::read_ends(uint64_t lba, std::span<const
 void VolumeOracle::cut(Time now)
 {
 	for (auto &[lba, versions] : cells_) {
-		for (Version &v : versions)
+		for (Version &v : versions) {
 			v.over = std::min(v.over, now);
+			v.in_flight = false;
+			v.unless_cut = never;
+			v.because = 0;
+		}
 		prune(versions, now);
 	}
 }
@@ -183,7 +203,7 @@ bool VolumeOracle::legal(uint64_t lba, VersionId version, Time began) const
 
 	if (it == cells_.end())
 		return version == 0;
-	return std::any_of(it->second.begin(), it->second.end(), [=](const Version &v) { return v.id == version && v.history > began; });
+	return std::any_of(it->second.begin(), it->second.end(), [=](const Version &v) { return v.id == version && v.from() > began; });
 }
 
 }  // namespace pav::sim

@@ -7,7 +7,8 @@
 //   - "a read returned u": whatever was over before that read began is history, u excepted. A version is also over, in this sense, once a read
 //     that ended has returned it.
 // History returned by a read that began later is an error. Nothing in this speaks of crashes: a cut is merely the end of all that was in flight. That what
-// was read once stays, over any number of crashes, follows.
+// was read once stays, over any number of crashes, follows. One exception: an unmap may be seen before it is durable. What only a read of an unmap in
+// flight has made history comes back if the power is cut before that unmap is acknowledged.
 //
 // Times are counted by the oracle itself, one for each beginning and end.
 #pragma once
@@ -74,12 +75,17 @@ private:
 		VersionId id;
 		bool zero;
 		Time begins, over, history;	// over: it took effect before this, or never will. history: a read from then on must not return it
+		bool in_flight = true;
+		Time unless_cut = never;	// history from here on, unless the power is cut before unmap @because is acknowledged
+		VersionId because = 0;
+
+		Time from() const { return history < unless_cut ? history : unless_cut; }
 	};
 	using Versions = std::vector<Version>;
 
 	Versions &at(uint64_t lba);
 	static void prune(Versions &versions, Time oldest_read);
-	static void supersede(Versions &versions, Time over_by, Time from, VersionId except, bool except_zeroes);
+	static void supersede(Versions &versions, Time over_by, Time from, VersionId except, bool except_zeroes, VersionId unless_cut = 0);
 
 	uint64_t uid_;
 	Time oldest_read_ = 0;

@@ -176,6 +176,35 @@ TEST_F(OracleTest, AnUnmapInFlightSettlesByWhatIsRead)
 	(void)u;
 }
 
+TEST_F(OracleTest, AnUnmapThatWasSeenInFlightIsUndoneByACutOnly)
+{
+	const VersionId a = written();
+	const auto u = begin(true);
+
+	EXPECT_TRUE(reads(0));
+	EXPECT_FALSE(reads(a));
+	cut();
+	EXPECT_TRUE(reads(a));
+	const auto v = begin(true);
+
+	EXPECT_TRUE(reads(0));
+	ack(v);
+	cut();
+	EXPECT_FALSE(reads(a));
+	(void)u;
+}
+
+TEST_F(OracleTest, AWriteThatWasSeenInFlightStays)
+{
+	const VersionId a = written();
+	const auto b = begin();
+
+	EXPECT_TRUE(reads(b.version));
+	cut();
+	EXPECT_FALSE(reads(a));
+	EXPECT_TRUE(reads(b.version));
+}
+
 TEST_F(OracleTest, ChangingMemoryGivesOneOfTwo)
 {
 	const auto w = begin(false, true);
