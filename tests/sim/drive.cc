@@ -69,7 +69,9 @@ void Drive::submit(Command command)
 			m.fiber()->nosleep--;
 		return;
 	}
-	m.after(1 + m.rng().skewed(op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write), [this, id] { complete(id); });
+	const uint64_t mean = (op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write) * (m.rng().one_in(latency.slow) ? 100 : 1);
+
+	m.after(1 + m.rng().skewed(mean), [this, id] { complete(id); });
 }
 
 void Drive::complete(uint64_t id)

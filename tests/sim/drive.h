@@ -28,6 +28,7 @@ using CellRef = std::shared_ptr<const Cell>;	// null: zeroes
 struct Latency {
 	uint64_t read = 60'000, write = 20'000, flush = 200'000;
 	unsigned int inline_percent = 0;
+	unsigned int slow = 0;	// one in so many takes a hundred times as long; 0: none
 };
 
 // Faults that strike by chance, once in so many commands; 0: never.

@@ -85,7 +85,7 @@ TEST_F(DriveTest, WithoutACacheCompletedWritesSurvive)
 
 TEST_F(DriveTest, AFlushDoesNotCoverWhatCompletesAfterItBegan)
 {
-	drive.latency = {.read = 1, .write = 1, .flush = 1'000'000, .inline_percent = 0};
+	drive.latency = {.read = 1, .write = 1, .flush = 1'000'000, .inline_percent = 0, .slow = 0};
 	write(4, 1);
 	run();
 	flush();

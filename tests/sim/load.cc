@@ -271,7 +271,7 @@ void Load::start_verify()
 			lba = next;
 		}
 		for (const uint64_t chunk : v->chunks)
-			if (rng_.percent(20))
+			if (rng_.percent(plan_.spread ? 1 : 20))
 				verify_.push_back({v, chunk * chunk_cells, chunk_cells});
 	}
 	for (unsigned int i = 0; i < verifiers; i++)

@@ -12,9 +12,11 @@ Plan::Plan(uint64_t seed)
 	data_drives = rng.percent(8) ? 16 : static_cast<unsigned int>(rng.range(2, rng.percent(60) ? 4 : 8));
 	drives = data_drives + 2 + (rng.percent(20) ? static_cast<unsigned int>(rng.range(1, 2)) : 0);
 	spares = rng.percent(15) ? 1 : 0;
-	segment_blocks = uint64_t{16} << rng.below(3);
+	const bool tall = rng.percent(8);	// segments that are higher than what replay looks ahead
+
+	segment_blocks = tall ? 256 : uint64_t{16} << rng.below(3);
 	// Most groups are large enough for what is written; some are not, and fill up.
-	drive_blocks = 1024 + segment_blocks * (rng.percent(15) ? rng.range(24, 40) : rng.range(150, 300));
+	drive_blocks = 1024 + segment_blocks * (rng.percent(15) ? rng.range(24, 40) : tall ? rng.range(40, 80) : rng.range(150, 300));
 	volatile_cache = rng.percent(60);
 	reserve_percent = rng.percent(50) ? 0 : static_cast<unsigned int>(rng.range(10, 30));
 	streams = static_cast<unsigned int>(rng.range(1, 3));
@@ -23,6 +25,7 @@ Plan::Plan(uint64_t seed)
 	latency.read = rng.range(1'000, 80'000);
 	latency.write = rng.range(1'000, 80'000);
 	latency.flush = rng.range(1'000, 300'000);
+	latency.slow = rng.percent(30) ? static_cast<unsigned int>(rng.range(20, 500)) : 0;
 	latency.inline_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 20)) : 0;
 	constexpr unsigned int preemptions[] = {0, 3, 20, 100, 1000};
 	preemption = preemptions[rng.below(std::size(preemptions))];
@@ -41,9 +44,17 @@ Plan::Plan(uint64_t seed)
 	think_ns = rng.percent(50) ? 1'000 : rng.range(1'000, 200'000);
 	control_ns = rng.range(100'000, 3'000'000);
 	huge_volumes = rng.percent(25);
+	spread = rng.percent(15) ? static_cast<unsigned int>(rng.range(50, 250)) : 0;
 
 	incarnations = static_cast<unsigned int>(rng.range(2, 6));
-	requests_a_life = rng.range(20, 400);
+	requests_a_life = spread ? rng.range(200, 1500) : rng.range(20, 400);
+	if (spread) {
+		cache_nodes = 64;
+		hot_percent = large_percent = sequential_percent = 0;
+		max_volumes = 2;
+		users = static_cast<unsigned int>(rng.range(16, 64));
+		control_ns *= 4;
+	}
 	orderly_percent = rng.percent(50) ? 20 : 50;
 	cut_in_open_percent = rng.percent(50) ? 30 : 5;
 
@@ -86,6 +97,8 @@ std::string Plan::describe() const
 			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
 			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
 
+	if (spread)
+		out += " spread=" + std::to_string(spread);
 	if (!suspects.empty())
 		out += " suspects=";
 	for (const unsigned int s : suspects)
