@@ -231,27 +231,15 @@ static void stripe_place(struct pav_stripe *st)
 
 /* ---- encode ---- */
 
-static void xor_cell(void *to, const void *from)
-{
-	u64 *a = to;
-	const u64 *b = from;
-	unsigned int i;
-
-	for (i = 0; i < PAV_CELL_BYTES / sizeof(u64); i += 8) {
-		a[i] ^= b[i];
-		a[i + 1] ^= b[i + 1];
-		a[i + 2] ^= b[i + 2];
-		a[i + 3] ^= b[i + 3];
-		a[i + 4] ^= b[i + 4];
-		a[i + 5] ^= b[i + 5];
-		a[i + 6] ^= b[i + 6];
-		a[i + 7] ^= b[i + 7];
-	}
-}
-
 static void *stripe_cell(const struct pav_stripe *st, unsigned int cell)
 {
 	return st->col[cell / st->rows] + (size_t)(cell % st->rows) * PAV_CELL_BYTES;
+}
+
+/* P (@which 0) or Q of a row. */
+static void *stripe_parity(const struct pav_stripe *st, unsigned int which, unsigned int row)
+{
+	return st->col[st->width - 2 + which] + (size_t)row * PAV_CELL_BYTES;
 }
 
 static void stripe_header(struct pav_stripe *st)
@@ -316,26 +304,35 @@ static void stripe_encode(struct pav_stripe *st)
 		for (j = 0; j < ref->count; j++)
 			st->src[ref->cell + j] = pav_req_cell(req, ref->lba - req->lba + j, stripe_cell(st, ref->cell + j));
 	}
-	st->src[0] = NULL;
 	for (i = st->cells; i < room; i++)
 		st->src[i] = NULL;
 
 	pav_vector_begin();
-	for (r = 0; r < st->rows; r++) {
+	for (r = 1; r < st->rows; r++) {
 		for (j = 0; j < k; j++) {
 			src[j] = st->src[j * st->rows + r];
-			dst[j] = st->col[j] + (size_t)r * PAV_CELL_BYTES;
+			dst[j] = stripe_cell(st, j * st->rows + r);
 		}
-		pav_raid6_encode_fused(impl, k, PAV_CELL_BYTES, src, dst, st->col[k] + (size_t)r * PAV_CELL_BYTES,
-				       st->col[k + 1] + (size_t)r * PAV_CELL_BYTES, crc);
+		pav_raid6_encode_fused(impl, k, PAV_CELL_BYTES, src, dst, stripe_parity(st, 0, r), stripe_parity(st, 1, r), crc);
 		for (j = 0; j < k; j++)
 			st->crc[j * st->rows + r] = crc[j];
 	}
-	pav_vector_end();
-	/* The header holds the sums of its own row, so it comes last. It is data cell 0, with coefficient 1 in P and in Q. */
+	/* The header holds the sums of its own row: here the cells come first, then the header, then parity. */
+	for (j = 1; j < k; j++) {
+		u8 *cell = stripe_cell(st, j * st->rows);
+		const void *from = st->src[j * st->rows];
+
+		if (!from)
+			memset(cell, 0, PAV_CELL_BYTES);
+		else if (from != cell)
+			memcpy(cell, from, PAV_CELL_BYTES);
+		st->crc[j * st->rows] = pav_crc32c(0, cell, PAV_CELL_BYTES);
+	}
 	stripe_header(st);
-	xor_cell(st->col[k], st->col[0]);
-	xor_cell(st->col[k + 1], st->col[0]);
+	for (j = 0; j < k; j++)
+		src[j] = stripe_cell(st, j * st->rows);
+	pav_raid6_encode(impl, k, PAV_CELL_BYTES, src, stripe_parity(st, 0, 0), stripe_parity(st, 1, 0));
+	pav_vector_end();
 }
 
 /* ---- write ---- */
