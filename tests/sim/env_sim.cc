@@ -64,8 +64,13 @@ bool wake_first(list_head &h)
 
 void worker_main(pav_worker *w)
 {
+	unsigned int in_a_row = 0;
+
 	for (;;) {
 		while (!w->queue.empty()) {
+			// Work takes time: a worker that spins must not keep the clock, and all others, from going on.
+			if (++in_a_row % 8 == 0)
+				machine().sleep_ns(1 + machine().rng().below(2000));
 			pav_work *work = w->queue.front();
 
 			w->queue.pop_front();
