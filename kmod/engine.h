@@ -91,6 +91,7 @@ struct pav_probe {
 	char group[PAV_NAME_MAX + 1];
 	u8 group_uuid[16], drive_uuid[16];
 	unsigned int slot, data_drives, drives;	/* @drives: slots in use */
+	unsigned int expected;			/* drives, spares too, that had not failed when this superblock was written */
 	enum pav_drive_state state;		/* by its own newest superblock */
 	u64 generation;
 };

@@ -430,7 +430,8 @@ static int pav_fill_probe(struct sk_buff *skb, const char *path, u64 blocks, con
 		      pav_put_u64(skb, PAV_A_GENERATION, probe->generation) ||
 		      nla_put_u32(skb, PAV_A_DRIVE_SLOT, probe->slot) ||
 		      nla_put(skb, PAV_A_DRIVE_UUID, sizeof(probe->drive_uuid), probe->drive_uuid) ||
-		      nla_put_u32(skb, PAV_A_DRIVE_STATE, probe->state)))
+		      nla_put_u32(skb, PAV_A_DRIVE_STATE, probe->state) ||
+		      nla_put_u32(skb, PAV_A_DRIVES_EXPECTED, probe->expected)))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

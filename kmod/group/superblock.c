@@ -79,6 +79,7 @@ int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
 {
 	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
 	int error = -ENOMEM;
+	unsigned int i;
 
 	if (sb && cell)
 		error = read_superblock(dev, sb, cell, err);
@@ -93,6 +94,8 @@ int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
 		out->data_drives = le16_to_cpu(sb->data_drives);
 		out->drives = le16_to_cpu(sb->slots);
 		out->state = sb->members[out->slot].state;
+		for (i = 0; i < out->drives; i++)
+			out->expected += sb->members[i].state == PAV_DRIVE_ACTIVE || sb->members[i].state == PAV_DRIVE_SPARE;
 		out->generation = le64_to_cpu(sb->generation);
 	}
 	if (sb)

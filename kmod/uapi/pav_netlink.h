@@ -91,6 +91,7 @@ enum pav_attr {
 	PAV_A_EVENT_TEXT,	/* string, for people */
 	PAV_A_VALUE,		/* u64, meaning by event */
 	PAV_A_ERROR_TEXT,	/* string */
+	PAV_A_DRIVES_EXPECTED,	/* u32: drives of the group, spares too, that had not failed when this superblock was written */
 	__PAV_A_MAX,
 	PAV_A_MAX = __PAV_A_MAX - 1
 };
