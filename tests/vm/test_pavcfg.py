@@ -307,12 +307,12 @@ def test_restore_after_a_sudden_stop(array):
     array.target.power_cycle()
     # An address that comes late is waited for, by name.
     array.target.sh("ip addr del 10.70.1.1/24 dev eth1")
-    restore = array.target.spawn(f"{PAVCFG} restore")
-    time.sleep(8)
+    restore = array.target.spawn(f"{PAVCFG} restore --wait {PATIENCE} 2>/tmp/progress")
+    waiting = "port 100g-1/2: interface eth1 does not have the address 10.70.1.1"
+    array.target.sh(f"until grep -q 'waiting.*{waiting}' /tmp/progress; do sleep 0.2; done", timeout=PATIENCE)
+    assert restore.poll() is None
     array.target.sh("ip addr add 10.70.1.1/24 dev eth1")
-    done = restore.wait(timeout=PATIENCE).check()
-    assert "group MG1 imported from" in done.out
-    assert "waiting (at most" in done.err and "port 100g-1/2: interface eth1 does not have the address 10.70.1.1" in done.err
+    assert "group MG1 imported from 20 drives" in restore.wait(timeout=PATIENCE).check().out
     for before, after in ((v1, array.volume("v1")), (v2, array.volume("v2"))):
         for key in ("serial", "uuid", "nguid", "nqn", "size_bytes", "ports", "hosts", "allow_any_host"):
             assert before[key] == after[key], key
@@ -358,18 +358,6 @@ def test_export_and_import_as_if_on_another_host(array):
     assert array.discovered("10.70.0.1", "tcp") == [v1["nqn"]]
 
 
-def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array):
-    nqn = array.volume("v1")["nqn"]
-    array.connect(nqn, "tcp")
-    array.target.pull_drive(4)
-    disk = array.paths(nqn)[1]
-    write_and_verify(array, disk, 5).wait(timeout=PATIENCE).check()
-    array.host.sh(f"dd if=/dev/{disk} bs=1M count=1 iflag=direct status=none >/dev/null", timeout=PATIENCE)
-    assert "failed" in [d["state"] for d in array.json("show drives")["drives"]]
-    assert "has failed" in array.run("show status", check=False).out
-    array.nvme("disconnect-all")
-
-
 def test_dry_run_and_errors_lose_nothing(array):
     before = array("show volumes --json"), array.target.sh("find /sys/kernel/config/nvmet | sort | sha256sum")
     for line in ("delete volume name v1", "unassign volume name v1", "create volume name v3 size 1 GB grpname MG1", "failover volume v1"):
@@ -389,10 +377,21 @@ def test_delete_leaves_nothing(array):
     assert array.target.sh("cd /sys/kernel/config/nvmet && ls subsystems hosts ports | grep -c '^[^ ]*[^:]$' || true").strip() == "0"
     array("delete group name MG1 --yes")
     array.target.sh("rmmod pavraid")
-    d = drive_paths_left(array)
+    d = drive_paths(array)
     assert array.run(f"--dry-run create group name MG1 drives {' '.join(d[:6])}").code == 0, "the drives are free again"
 
 
-def drive_paths_left(array):
-    names = array.target.drive_names()
-    return [f"/dev/{names[i]}" for i in sorted(names)]
+def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array):
+    d = drive_paths(array)
+    array(f"create group name MG2 drives {' '.join(d[:6])}")
+    array("create volume name v5 size 1 GB grpname MG2")
+    array("assign volume name v5 port-name 100g-1/1")
+    array("allow host any to volume v5")
+    nqn = array.volume("v5")["nqn"]
+    array.connect(nqn, "tcp", ["10.70.0.1"])
+    array.target.pull_drive(4)
+    write_and_verify(array, array.paths(nqn)[1], 5).wait(timeout=PATIENCE).check()
+    failed, = [x for x in array.json("show drives")["drives"] if x["state"] == "failed"]
+    assert failed["path"] == d[4]
+    assert "has failed" in array.run("show status", check=False).out
+    array.nvme("disconnect-all")

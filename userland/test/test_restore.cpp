@@ -114,6 +114,26 @@ TEST(Restore, WaitsForDrivesAndThenTakesTheGroupDegraded) {
     EXPECT_EQ(rig.clock.time - start, 1s);
 }
 
+TEST(Restore, DoesNotWaitForADriveThatHasFailedBeforeAndASpareStandsInForNone) {
+    Rig rig;
+    ASSERT_EQ(rig.pavcfg("create group name MG1 drives /dev/nvme0n1 /dev/nvme1n1 /dev/nvme2n1 /dev/nvme3n1 /dev/nvme4n1 /dev/nvme5n1 spares /dev/nvme6n1").code, 0);
+    rig.make_pair();
+    const auto all = rig.drives.present;
+    reboot(rig);
+    rig.drives.present.erase(rig.drives.present.begin());
+    auto restored = rig.pavcfg("restore --wait 3");
+    EXPECT_TRUE(has(restored.err, "6 of 7 are here")) << restored.err;
+    EXPECT_EQ(rig.clock.time, 3s);
+
+    rig.drives.present = all;
+    ASSERT_EQ(rig.pavcfg("fail drive grpname MG1 slot 0 --yes").code, 0);
+    reboot(rig);
+    rig.drives.present.erase(rig.drives.present.begin());
+    restored = rig.pavcfg("restore --wait 3");
+    EXPECT_EQ(rig.clock.time, 3s) << restored.err;
+    EXPECT_EQ(restored.code, 0) << restored.err;
+}
+
 TEST(Restore, AGroupThatCannotOpenIsSaidAndTheOthersServe) {
     Rig rig;
     rig.make_pair();

@@ -94,7 +94,8 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
     struct Found {
         std::string name;
         std::vector<std::string> paths;
-        unsigned members = 0;  // 0: not known
+        unsigned members = 0;          // that had not failed when the newest of the superblocks was written
+        std::uint64_t generation = 0;  // of that superblock
     };
     std::map<std::string, Found> found;  // by group UUID
     std::vector<std::string> without;
@@ -122,7 +123,10 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             auto &group = found[to_string(label->group_uuid)];
             group.name = label->group;
             group.paths.push_back(path);
-            if (label->data_drives) group.members = label->data_drives + 2;
+            if (label->generation >= group.generation) {
+                group.generation = label->generation;
+                group.members = label->expected_drives;
+            }
         }
     };
     const auto missing = [&] {

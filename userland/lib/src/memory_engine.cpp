@@ -63,6 +63,9 @@ Result<DriveLabel> MemoryEngine::probe_drive(const std::string &path) {
                     label.group_uuid = entry.info.uuid;
                     label.data_drives = entry.info.data_drives;
                     label.drive = drive;
+                    label.generation = entry.info.generation;
+                    label.expected_drives = static_cast<unsigned>(std::count_if(
+                        entry.drives.begin(), entry.drives.end(), [](const Drive &d) { return d.state == DriveState::active || d.state == DriveState::spare; }));
                     return label;
                 }
     if (probe_from_) return probe_from_->probe_drive(path);

@@ -105,6 +105,8 @@ DriveLabel parse_drive_label(Bytes attributes) {
         case PAV_A_GROUP: label.group = a.text(); break;
         case PAV_A_GROUP_UUID: a.take(label.group_uuid); break;
         case PAV_A_DATA_DRIVES: a.take(label.data_drives); break;
+        case PAV_A_DRIVES_EXPECTED: a.take(label.expected_drives); break;
+        case PAV_A_GENERATION: a.take(label.generation); break;
         case PAV_A_ERROR_TEXT: label.problem = a.text(); break;
         default: drive_field(a, label.drive); break;
         }

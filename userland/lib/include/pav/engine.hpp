@@ -35,7 +35,9 @@ struct DriveLabel {
     std::string path;
     std::string group;
     Uuid group_uuid{};
-    unsigned data_drives = 0;  // 0 where the engine does not say
+    unsigned data_drives = 0;
+    unsigned expected_drives = 0;  // of the group, spares too, that had not failed when the superblock was written
+    std::uint64_t generation = 0;  // of the superblock: the newest one of a group is right
     Drive drive;
     std::string problem;
 
