@@ -96,11 +96,18 @@ static int pav_check_serial(const struct nlattr *attr, struct netlink_ext_ack *e
 	return -EINVAL;
 }
 
+/* Printable, since it will be quoted in messages and in the log. */
 static int pav_check_path(const struct nlattr *attr, struct netlink_ext_ack *extack)
 {
-	if (*(const char *)nla_data(attr) == '/')
-		return 0;
-	NL_SET_ERR_MSG_ATTR(extack, attr, "a drive is named by its whole path, as /dev/nvme0n1");
+	const char *s = nla_data(attr);
+
+	if (*s == '/') {
+		while (isascii(*s) && isprint(*s))
+			s++;
+		if (!*s)
+			return 0;
+	}
+	NL_SET_ERR_MSG_ATTR(extack, attr, "a drive is named by its whole path, as /dev/nvme0n1, in printable ASCII");
 	return -EINVAL;
 }
 

@@ -20,8 +20,9 @@ from vm.world import World
 
 DRIVES = 18
 MIB = 1 << 20
-CYCLES = int(os.environ.get("PAV_CYCLES", "100"))     # of insert, use, remove
-FUZZ = int(os.environ.get("PAV_FUZZ", "2000"))        # mutated messages
+CYCLES = int(os.environ.get("PAV_CYCLES", "100"))           # of insert, remove
+USE_CYCLES = int(os.environ.get("PAV_USE_CYCLES", "10"))    # of insert, use, remove: 6 s each under emulation
+FUZZ = int(os.environ.get("PAV_FUZZ", "2000"))              # mutated messages
 MODULE = "/mnt/repo/build/kmod/pavraid.ko"
 
 
@@ -283,6 +284,8 @@ def test_bad_input(guest, nl):
         (errno.ENOENT, "g1", "drive-fail", dict(group="g1", drive_slot=39)),
         (errno.EINVAL, "which DRIVE_PATH", "drive-probe", {}),
         (errno.EINVAL, "whole path", "drive-probe", dict(drive_path="nvme0n1")),
+        (errno.EINVAL, "printable", "drive-probe", dict(drive_path="/dev/\u00e9")),
+        (errno.EINVAL, "printable", "drive-probe", dict(drive_path="/dev/a\nb")),
         (errno.ENOENT, "/dev/nope: no such file", "drive-probe", dict(drive_path="/dev/nope")),
         (errno.ENOTBLK, "/dev/null: not a block device", "drive-probe", dict(drive_path="/dev/null")),
         (errno.EBUSY, f"{d0}: in use by the open group g1", "drive-probe", dict(drive_path=d0)),
@@ -396,7 +399,7 @@ def test_insert_use_remove_many_times(guest, nl):
     # An export waits for udev, which has a look at each new disk.
     guest.sh(f"""
         before=$(dd if=/dev/zero bs=64k count=1 status=none | sha256sum)
-        for i in $(seq {CYCLES}); do
+        for i in $(seq {USE_CYCLES}); do
             insmod {MODULE} || exit 1
             {nl.nlpipe} pavraid 5 {importing} | grep -q '^end 0' || exit 2
             head -c 65536 /dev/urandom >/tmp/data
@@ -405,7 +408,7 @@ def test_insert_use_remove_many_times(guest, nl):
             udevadm settle -t 30
             {nl.nlpipe} pavraid 5 {exporting} | grep -q '^end 0' || exit 5
             rmmod pavraid || exit 6
-        done""", timeout=30 * CYCLES)
+        done""", timeout=30 * USE_CYCLES)
     assert guest.sh("grep -c pav_request /proc/slabinfo || true") == "0"
     assert guest.sh("ps -eo comm | grep -c '^pav_' || true") == "0"
     insert(guest)
