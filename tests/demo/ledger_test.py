@@ -11,15 +11,15 @@ LEDGER = os.environ["LEDGER"]
 BLOCKS, THREADS, FIRST = 64, 4, 8
 
 
-@pytest.fixture
-def written(tmp_path):
+@pytest.fixture(params=[1, 16], ids=["one block", "up to 16 blocks"])
+def written(tmp_path, request):
     """A device and a ledger after two runs of the writer, and a copy of the device from between them."""
     device, ledger = tmp_path / "device", tmp_path / "ledger"
     device.write_bytes(bytes(4096 * (FIRST + BLOCKS + 8)))
     states = []
     for _ in range(2):
         lines = ledger.read_text().count("\n") if ledger.exists() else 0
-        p = subprocess.Popen([LEDGER, "write", device, ledger, str(FIRST), str(BLOCKS), str(THREADS)])
+        p = subprocess.Popen([LEDGER, "write", device, ledger, str(FIRST), str(BLOCKS), str(THREADS), str(request.param)])
         deadline = time.monotonic() + 60
         while not ledger.exists() or ledger.read_text().count("\n") < lines + 1000:
             assert p.poll() is None and time.monotonic() < deadline
@@ -30,8 +30,8 @@ def written(tmp_path):
     return device, ledger, states[0]
 
 
-def check(device, ledger):
-    p = subprocess.run([LEDGER, "check", device, ledger, str(FIRST), str(BLOCKS), str(THREADS)], stdout=subprocess.PIPE, check=False)
+def check(device, ledger, verb="check"):
+    p = subprocess.run([LEDGER, verb, device, ledger, str(FIRST), str(BLOCKS), str(THREADS)], stdout=subprocess.PIPE, check=False)
     return p.returncode, json.loads(p.stdout)
 
 
@@ -54,10 +54,25 @@ def test_only_the_next_write_of_a_thread_may_be_in_flight(written):
     of_thread = [i for i, line in enumerate(lines) if i and line.split()[0] == "1"]
     ledger.write_text("".join(line for i, line in enumerate(lines) if i != of_thread[-1]))
     code, found = check(device, ledger)
-    assert code == 0 and found["in_flight"] == 1
+    assert code == 0 and found["in_flight"] == int(lines[of_thread[-1]].split()[4])
     ledger.write_text("".join(line for i, line in enumerate(lines) if i not in of_thread[-8:]))
     code, found = check(device, ledger)
     assert code == 1 and found["miscompares"] > 0
+
+
+def test_what_was_read_once_must_stay(written):
+    device, ledger, before = written
+    lines = ledger.read_text().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if i and line.split()[0] == "1")
+    _, block, _, _, count = map(int, lines[last].split())
+    ledger.write_text("".join(line for i, line in enumerate(lines) if i != last))
+    code, found = check(device, ledger, "settle")
+    assert code == 0 and (found["in_flight"], found["acknowledged"]) == (count, len(lines) - 2)
+    code, found = check(device, ledger)
+    assert code == 0 and (found["in_flight"], found["acknowledged"]) == (0, len(lines) - 2)
+    replace(device, block, before[4096 * (FIRST + block):][:4096])
+    code, found = check(device, ledger)
+    assert code == 1 and found["lost"] == 1
 
 
 def test_an_older_write_is_a_lost_one(written):

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What takes long: twenty power cuts, thirty pairs of drives, and the third loss. I/O is the target's own, on /dev/pavN.
+
+A power cut here is SIGKILL to QEMU: the guest's CPUs and memory are gone between two instructions. What its kernel had handed to
+a drive lies in the host's page cache, which outlives QEMU, so these drives forget nothing; drives that lose, tear and reorder
+what was not flushed are the simulator's job (tests/sim). What is seen here and not there is the real kernel's part: bios,
+threads, the order in which real interrupts come.
+
+PAV_SEED chooses another sample; the seed is printed.
+"""
+import errno
+import hashlib
+import itertools
+import os
+import random
+import subprocess
+import time
+
+import pytest
+
+import pavnl
+from pavnl import REPO, Refused
+from vm.guest import Spec
+from vm.world import World
+from writer import Writer, wait_until
+
+MIB = 1 << 20
+MODULE = "/mnt/repo/build/kmod/pavraid.ko"
+SEED = int(os.environ.get("PAV_SEED", "1"))
+CUTS = int(os.environ.get("PAV_CUTS", "20"))
+PAIRS = int(os.environ.get("PAV_PAIRS", "30"))
+DRIVES, SPARES = 18, 2
+ALL = range(DRIVES + SPARES)
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def say(request):
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    began = time.monotonic()
+
+    def out(text):
+        with capture.global_and_fixture_disabled():
+            print(f"\n[{time.monotonic() - began:4.0f} s] {text}", end="", flush=True)
+    out(f"seed {SEED}")
+    return out
+
+
+def one_guest(**spec):
+    """A world of one target, its console clean at the end."""
+    subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
+    assert (REPO / "build/cmake/tests/demo/ledger").exists(), "build it first: make userland"
+    with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, **spec),)) as world:
+        yield world.target
+        world.target.assert_clean()
+
+
+class Array:
+    """The module in the guest, its groups and drives."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.nl = pavnl.Netlink(guest)
+
+    def paths(self, numbers):
+        """[{"drive-path": …}] of those of these drives that are in their slots."""
+        names = self.guest.drive_names()
+        return [{"drive-path": f"/dev/{names[n]}"} for n in numbers if n in names]
+
+    def create(self, name, numbers, spares=()):
+        """A group on these drives and a volume v of 256 MiB in it. Returns the volume's path."""
+        drives = self.paths(numbers) + [{**d, "drive-spare": True} for d in self.paths(spares)]
+        self.nl.do("group-create", group=name, drives=drives)
+        return "/dev/" + self.nl.do("volume-create", group=name, volume="v", size=256 * MIB)["block-device"]
+
+    def bring_in(self, name, numbers):
+        """Imports the group from those of these drives that are there; returns its volume's path."""
+        assert self.nl.do("group-import", group=name, drives=self.paths(numbers))["group"] == name
+        return "/dev/" + self.nl.do("volume-get", group=name, volume="v")["block-device"]
+
+    def export(self, name):
+        self.guest.sh("udevadm settle -t 60")       # udev looks at each new disk, and has it open meanwhile
+        self.nl.do("group-export", group=name)
+
+    def destroy(self, name):
+        self.guest.sh("udevadm settle -t 60")
+        self.nl.do("volume-delete", group=name, volume="v")
+        self.nl.do("group-destroy", group=name)
+
+    def state(self, name):
+        return self.nl.do("group-get", group=name)["group-state"]
+
+    def drive_states(self, name):
+        states = [d["drive-state"] for d in self.nl.dump("drive-get", group=name)]
+        return {s: states.count(s) for s in states}
+
+    def wait_failed(self, name, drives):
+        wait_until(lambda: self.drive_states(name).get("failed") == drives, f"{name}: {drives} drives shown as failed", 60)
+
+    # Ways to lose a drive: torn out, taken from the kernel, or given up by the administrator.
+
+    def lose(self, name, how, n):
+        if how == "pull":
+            self.guest.pull_drive(n)
+        elif how == "remove":
+            self.guest.sh(f"for d in /sys/class/nvme/nvme*; do read -r s <$d/serial; "
+                          f"[ $s = {self.guest.serial(n)} ] && exec sh -c \"echo 1 >$(readlink -f $d/device)/remove\"; done; exit 1")
+        else:
+            path, = self.paths([n])
+            slot, = [d["drive-slot"] for d in self.nl.dump("drive-get", group=name) if d.get("drive-path") == path["drive-path"]]
+            self.nl.do("drive-fail", group=name, drive_slot=slot)
+
+    def give_back(self, how, numbers):
+        if how == "pull":
+            for n in numbers:
+                self.guest.insert_drive(n)
+        elif how == "remove":
+            self.guest.sh("echo 1 >/sys/bus/pci/rescan")
+            wait_until(lambda: set(numbers) <= set(self.guest.drive_names()), f"drives {numbers} are back", 60)
+
+
+# ---- power cuts ----
+
+class TestPowerCuts:
+    @pytest.fixture(scope="class")
+    def guest(self):
+        yield from one_guest(drives=DRIVES + SPARES, drive_mib=1024, parallel=True)
+
+    def test_every_acknowledged_write_is_there_after_each_cut(self, guest, say):
+        """One group of 16+2 and two spares, cut again and again: in mid-write, right after a checkpoint was asked for, in an import
+        as well. A third of the way on a drive is given up under load, after two thirds another."""
+        rng = random.Random(SEED)
+        array = Array(guest)
+        guest.sh(f"insmod {MODULE}")
+        device = array.create("g", ALL[:DRIVES], ALL[DRIVES:])
+        writer = Writer(guest, "ledger", blocks=8192)
+        lost_at, lost, imports_cut = {CUTS // 3: 5, CUTS * 2 // 3: 12}, 0, 0
+        for cut in range(1, CUTS + 1):
+            writer.start(device)
+            if cut in lost_at:
+                array.lose("g", "fail", lost_at[cut])
+                lost += 1
+            writer.go_on(rng.randrange(30, 250))
+            if cut % 4 == 1:
+                guest.spawn([array.nl.nlpipe, "pavraid", "5", pavnl.message("group-checkpoint", group="g").hex()])
+            time.sleep(rng.random() * 0.5)
+            guest.kill()
+            if cut % 5 == 0:    # and again, while what the cut has left is replayed
+                guest.boot()
+                guest.sh(f"insmod {MODULE}")
+                importing = pavnl.message("group-import", drives=array.paths(ALL)).hex()
+                guest.spawn([array.nl.nlpipe, "pavraid", "5", importing])
+                time.sleep(rng.random() * 1.0)
+                guest.kill()
+                imports_cut += 1
+            guest.boot()
+            guest.sh(f"insmod {MODULE}")
+            device = array.bring_in("g", ALL)
+            assert array.drive_states("g").get("failed", 0) == lost
+            found = writer.judge(device, settle=True)
+            say(f"cut {cut}: {found['acknowledged']} acknowledged writes, {found['blocks']} blocks written: 0 lost, 0 miscompares; "
+                f"{found['in_flight']} blocks hold a write that was in flight; drives given up: {lost}")
+        say(f"{CUTS} power cuts in mid-write, {imports_cut} more in an import; {found['acknowledged']} acknowledged writes, none lost")
+
+
+# ---- drives ----
+
+def rounds(rng):
+    """The sample of pairs, put into rounds: [(how, [(pair, drives of its group)])]. The first rounds have one group of 18+2, its
+    drives torn out; the others up to three groups of 4+2 side by side."""
+    pairs = rng.sample(list(itertools.combinations(ALL, 2)), PAIRS)
+    wide, left = pairs[:max(1, PAIRS // 5)], pairs[len(pairs[:max(1, PAIRS // 5)]):]
+    plan = [("pull", [(p, [*p, *rng.sample([n for n in ALL if n not in p], DRIVES + SPARES - 2)])]) for p in wide]
+    while left:
+        some = []
+        for p in left:
+            if len(some) < 3 and not any(set(p) & set(q) for q in some):
+                some.append(p)
+        left = [p for p in left if p not in some]
+        free = [n for n in ALL if not any(n in p for p in some)]
+        rng.shuffle(free)
+        plan.append((("remove", "fail")[len(plan) % 2], [(p, [*p, *(free.pop() for _ in range(4))]) for p in some]))
+    for _, groups in plan:
+        for _, drives in groups:
+            if len(drives) == 6:
+                rng.shuffle(drives)     # so that the two are not always slots 0 and 1
+    return plan
+
+
+class TestDrives:
+    @pytest.fixture(scope="class")
+    def guest(self):
+        yield from one_guest(drives=DRIVES + SPARES, drive_mib=256)
+
+    @pytest.fixture(scope="class")
+    def array(self, guest):
+        guest.sh(f"insmod {MODULE}")
+        return Array(guest)
+
+    @pytest.fixture(autouse=True)
+    def fresh(self, array):
+        """No group is open, every drive is in its slot."""
+        yield
+        for g in array.nl.dump("group-get"):
+            array.export(g["group"])
+        assert set(array.guest.drive_names()) == set(ALL)
+
+    def test_pairs(self, guest, array, say):
+        """Two drives lost under load, for each pair of a sample: all data right, then more writes, then a life without the two."""
+        rng = random.Random(SEED)
+        pairs = checked = 0
+        ways = {"pull": 0, "remove": 0, "fail": 0}
+        for r, (how, groups) in enumerate(rounds(rng)):
+            names = [f"p{r}-{i}" for i in range(len(groups))]
+            writers = [Writer(guest, name, threads=2 if len(groups) > 1 else 8) for name in names]
+            devices = [array.create(name, drives[:DRIVES], drives[DRIVES:]) for name, (_, drives) in zip(names, groups)]
+            for w, device in zip(writers, devices):
+                w.start(device)
+            for turn in range(2):
+                for name, w, (pair, _) in zip(names, writers, groups):
+                    array.lose(name, how, pair[turn])
+                    if r % 2:       # else the second goes while the loss of the first is being put on record
+                        array.wait_failed(name, turn + 1)
+                        w.go_on(30)
+            for name, w in zip(names, writers):
+                array.wait_failed(name, 2)
+                w.go_on(30)
+                w.stop()
+                assert array.state(name) == "degraded"
+            for w, device in zip(writers, devices):
+                w.judge(device)
+                w.start(device)
+                w.go_on(30)
+            for name, w, device, (_, drives) in zip(names, writers, devices, groups):
+                w.stop()
+                w.judge(device)
+                array.export(name)
+                device = array.bring_in(name, drives)
+                assert array.drive_states(name)["failed"] == 2
+                found = w.judge(device)
+                checked += found["acknowledged"]
+                array.destroy(name)
+            array.give_back(how, [n for pair, _ in groups for n in pair])
+            pairs += len(groups)
+            ways[how] += len(groups)
+            say(f"{how}: " + ", ".join(f"drives {p} of {len(d)}" for p, d in groups) + f"; {pairs} pairs, {checked} writes: 0 lost")
+        assert pairs == PAIRS
+        say(f"{pairs} pairs ({ways['pull']} torn out, {ways['remove']} removed, {ways['fail']} failed by command); "
+            f"{checked} acknowledged writes, none lost, no error")
+
+    # What a third loss must not change.
+
+    def superblocks(self, guest, numbers):
+        """Sums of cells 8 and 16, where the superblocks are, read from outside."""
+        sums = {}
+        for n in numbers:
+            with open(guest.drive_file(n), "rb") as f:
+                for cell in (8, 16):
+                    f.seek(cell * 4096)
+                    sums[n, cell] = hashlib.sha256(f.read(4096)).hexdigest()
+        return sums
+
+    def whole(self, guest, numbers):
+        """Sums of all that is on these drives: of the parts of their files that are no holes, and where those are."""
+        sums = {}
+        for n in numbers:
+            with open(guest.drive_file(n), "rb") as f:
+                end, total = 0, hashlib.sha256()
+                while True:
+                    try:
+                        begin = os.lseek(f.fileno(), end, os.SEEK_DATA)
+                    except OSError as e:
+                        if e.errno != errno.ENXIO:      # no data after this place
+                            raise
+                        break
+                    end = os.lseek(f.fileno(), begin, os.SEEK_HOLE)
+                    total.update(b"%d %d" % (begin, end) + os.pread(f.fileno(), end - begin, begin))
+                sums[n] = total.hexdigest()
+        return sums
+
+    def refuses_io(self, guest, device):
+        for command in (f"dd if=/dev/zero of={device} bs=4k count=1 oflag=direct", f"dd if={device} of=/dev/null bs=4k count=1 iflag=direct"):
+            r = guest.exec(command, check=False)
+            assert r.code and "Input/output error" in r.err, r
+
+    def comes_back(self, guest, array, name, drives, writer, third):
+        """Without the third drive the group stays closed; with it, everything that was acknowledged is there."""
+        with pytest.raises(Refused) as e:
+            array.bring_in(name, drives)
+        assert name in e.value.text and "missing" in e.value.text, e.value
+        guest.insert_drive(third)
+        device = array.bring_in(name, drives)
+        assert array.drive_states(name)["failed"] == 2, "the third drive missed nothing"
+        found = writer.judge(device, settle=True)
+        writer.start(device)
+        writer.go_on(20)
+        writer.stop()
+        writer.judge(device)
+        array.destroy(name)
+        return found
+
+    @pytest.mark.parametrize("load", [False, True], ids=["quiet", "under load"])
+    @pytest.mark.parametrize("drives", [list(range(6)), list(ALL[:DRIVES])], ids=["4+2", "16+2"])
+    def test_third_loss(self, guest, array, say, drives, load):
+        name = f"t{len(drives)}-{'load' if load else 'quiet'}"
+        device = array.create(name, drives)
+        writer = Writer(guest, name)
+        writer.start(device)
+        lost = random.Random(SEED).sample(drives, 3)
+        rest = [n for n in drives if n not in lost]
+        for i, n in enumerate(lost[:2]):
+            array.lose(name, "pull", n)
+            array.wait_failed(name, i + 1)
+        writer.go_on(50)
+        if not load:
+            writer.stop()
+            array.nl.do("group-checkpoint", group=name)
+            before = self.whole(guest, rest), self.superblocks(guest, rest)
+        events = array.nl.listen()
+        array.lose(name, "pull", lost[2])
+        wait_until(lambda: array.state(name) == "faulted", "the group is shown as faulted", 60)
+        assert any(e["event-type"] == "group-faulted" for e in array.nl.events(events, lambda e: e["event-type"] == "group-faulted"))
+        if load:
+            r = writer.job.wait(60)
+            assert r.code == 1 and "Input/output error" in r.err, r
+            before = self.whole(guest, rest), self.superblocks(guest, rest)
+        self.refuses_io(guest, device)
+        guest.sh("udevadm settle -t 60")
+        try:
+            array.nl.do("group-export", group=name)
+            said = "exported"
+        except Refused as e:        # it says so if it could not write a checkpoint, and is closed all the same
+            said = e.text
+        assert array.nl.dump("group-get") == []
+        assert (self.whole(guest, rest), self.superblocks(guest, rest)) == before, "a faulted group has written to its drives"
+        found = self.comes_back(guest, array, name, drives, writer, lost[2])
+        for n in lost[:2]:
+            guest.insert_drive(n)
+        say(f"third loss of {len(drives)} drives, {'under load' if load else 'quiet'}: EIO, faulted, {len(rest)} drives unchanged byte for "
+            f"byte; closing: {said}; with the third drive back {found['acknowledged']} acknowledged writes: 0 lost")
+
+    def test_a_corrupt_superblock_is_a_drive_lost_and_named(self, guest, array, say):
+        drives = list(range(6))
+        device = array.create("c", drives)
+        writer = Writer(guest, "corrupt")
+        writer.start(device)
+        writer.go_on(50)
+        writer.stop()
+        array.export("c")
+        path, = array.paths([2])
+        guest.sh(f"for cell in 8 16; do head -c 64 /dev/urandom | dd of={path['drive-path']} bs=64 seek=$((cell * 64 + 10)) "
+                 "conv=notrunc status=none; done")
+        text = array.nl.do("drive-probe", drive_path=path["drive-path"])["error-text"]
+        assert path["drive-path"] in text and "checksum mismatch" in text
+        guest.sh("dmesg -C")
+        device = array.bring_in("c", drives)
+        assert text in guest.sh("dmesg")
+        assert array.state("c") == "degraded"
+        writer.judge(device)
+        array.destroy("c")
+        say(f"refused: {text}; the others: 0 lost")
+
+
