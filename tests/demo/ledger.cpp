@@ -31,6 +31,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <mutex>
 #include <random>
 #include <span>
@@ -225,8 +226,8 @@ int check(const Job &job, bool settle)
     }
     if (settle && !found.empty())
         out.append(found);
-    std::printf("{\"acknowledged\": %ju, \"blocks\": %ju, \"in_flight\": %ju, \"lost\": %ju, \"miscompares\": %ju}\n", l.lines, written, in_flight, lost,
-                miscompares);
+    std::cout << "{\"acknowledged\": " << l.lines << ", \"blocks\": " << written << ", \"in_flight\": " << in_flight << ", \"lost\": " << lost
+              << ", \"miscompares\": " << miscompares << "}\n";
     return lost || miscompares;
 }
 

@@ -223,16 +223,16 @@ class TestDrives:
                     if r % 2:       # else the second goes while the loss of the first is being put on record
                         array.wait_failed(name, turn + 1)
                         w.go_on(30)
-            for name, w in zip(names, writers):
-                array.wait_failed(name, 2)
+            for w in writers:
                 w.go_on(30)
+            for name, w in zip(names, writers):
                 w.stop()
+                array.wait_failed(name, 2)
                 assert array.state(name) == "degraded"
-            for w, device in zip(writers, devices):
+            for name, w, device, (_, drives) in zip(names, writers, devices, groups):
                 w.judge(device)
                 w.start(device)
                 w.go_on(30)
-            for name, w, device, (_, drives) in zip(names, writers, devices, groups):
                 w.stop()
                 w.judge(device)
                 array.export(name)
