@@ -1,0 +1,199 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
+
+Each mutant is one edit: exact old text, new text. Only its own file is compiled anew and linked with the rest. Seeds that fail without any bug are
+left out, so that they catch nothing by accident. Prints a table; ends with 1 if a mutant survived or an old text is not there any more.
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CMAKE = ROOT / "build/cmake"
+WORK = ROOT / "build/mutants"
+
+# name, file, old text, new text
+MUTANTS = [
+    ("writes without FUA", "kmod/drive/drive.c",
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev);",
+     "io->fua = false;"),
+    ("superblocks without FUA", "kmod/drive/drive.c",
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev);",
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev) && block >= 256;"),
+    ("parity without the header's share", "kmod/log/stripe.c",
+     "\tstripe_header(st);\n\tfor (j = 0; j < k; j++)\n\t\tsrc[j] = stripe_cell(st, j * st->rows);\n"
+     "\tpav_raid6_encode(impl, k, PAV_CELL_BYTES, src, stripe_parity(st, 0, 0), stripe_parity(st, 1, 0));\n",
+     "\tfor (j = 0; j < k; j++)\n\t\tsrc[j] = stripe_cell(st, j * st->rows);\n"
+     "\tpav_raid6_encode(impl, k, PAV_CELL_BYTES, src, stripe_parity(st, 0, 0), stripe_parity(st, 1, 0));\n\tstripe_header(st);\n"),
+    ("Q with the coefficients of other columns", "kmod/log/stripe.c",
+     "src[j] = stripe_cell(st, j * st->rows);", "src[k - 1 - j] = stripe_cell(st, j * st->rows);"),
+    ("P and Q exchanged", "kmod/log/stripe.c",
+     "src, dst, stripe_parity(st, 0, r), stripe_parity(st, 1, r), crc);", "src, dst, stripe_parity(st, 1, r), stripe_parity(st, 0, r), crc);"),
+    ("acknowledged before the last column", "kmod/log/stripe.c",
+     "if (!atomic_dec_and_test(&st->pending))\n\t\treturn;\n\tif (st->erased) {",
+     "if (atomic_dec_return(&st->pending) != 1)\n\t\treturn;\n\tif (st->erased) {"),
+    ("a read's sum unchecked", "kmod/map/tree.c",
+     "for (bad = pav_uio_verify(uio, req->crc + uio->idx, 0); bad < uio->n;",
+     "for (bad = uio->n; bad < uio->n;"),
+    ("a metadata read's sum unchecked", "kmod/group/cell.c",
+     "if (!io->error && pav_crc32c(0, cr->buf, PAV_CELL_BYTES) == cr->crc) {",
+     "if (!io->error) {"),
+    ("a failed drive admitted again", "kmod/engine.c",
+     "else if (g->drives[slot].state == PAV_DRIVE_FAILED)", "else if (false)"),
+    ("a drive that missed a generation admitted", "kmod/engine.c",
+     "else if (le64_to_cpu(all[i].generation) < le64_to_cpu(all[newest].admit_generation))", "else if (false)"),
+    ("replay takes torn stripes", "kmod/log/replay.c",
+     "\t\tif (!take_row(r, v, row))\n\t\t\treturn false;\n",
+     "\t\ttake_row(r, v, row);\n"),
+    ("replay does not repair what it takes", "kmod/log/replay.c",
+     "\t\theal(r, v);\n", ""),
+    ("replay takes the older for the newer", "kmod/log/replay.c",
+     "\t\tsort_found(r->found, r->nfound);\n", "\t\t;\n"),
+    ("replay takes stripes of another log", "kmod/log/replay.c",
+     "if (le64_to_cpu(h->log_id) != r->log->log_id || memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)",
+     "if (memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)"),
+    ("unmaps are not replayed", "kmod/log/replay.c",
+     "else if (type == PAV_ENTRY_UNMAP)\n\t\t\t\terror =", "else if (false)\n\t\t\t\terror ="),
+    ("sequence numbers used again after replay", "kmod/log/replay.c",
+     "atomic64_set(&log->seq, r->found[r->nfound - 1].seq);", ";"),
+    ("overlapping writes not kept apart", "kmod/map/tree.c",
+     "blocked = find_next_bit(leaf->busy, first + req->cells, first) < first + req->cells;", "blocked = false;"),
+    ("root committed before the node table is durable", "kmod/background/checkpoint.c",
+     "\t\terror = flush_table(c);\n\tc->staged = 0;\n\tif (!error)\n\t\terror = pav_group_commit(c->g, true, change_superblock, &m);\n",
+     "\t\terror = pav_group_commit(c->g, true, change_superblock, &m);\n\tif (!error)\n\t\terror = flush_table(c);\n\tc->staged = 0;\n"),
+    ("checkpoint claims stripes it has not seen", "kmod/background/checkpoint.c",
+     "\terror = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);\n",
+     "\terror = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);\n\tm.seq = atomic64_read(&c->log->seq);\n"),
+    ("acknowledged before a failure is durable", "kmod/log/stripe.c",
+     "\t\tif (!pav_group_failure_wait(st->stream->log->g, st->erased_slots, &st->wait))\n\t\t\treturn;\n", ""),
+    ("superblock always in the same slot", "kmod/group/group.c",
+     "PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1)", "PAV_SB_CELL(0)"),
+    ("a third loss goes unnoticed", "kmod/group/group.c",
+     "pav_group_worst_loss(g, g->gone) > 2", "pav_group_worst_loss(g, g->gone) > 3"),
+    ("segments freed under their readers", "kmod/background/checkpoint.c",
+     "\t\t\tpav_map_wait_readers(map);\n", ""),
+    ("segments freed while replay looks into them", "kmod/log/log.c",
+     " &&\n\t\t    !in_replay(log, i))", ")"),
+    ("a volume's change returns before it is durable", "kmod/engine.c",
+     "\tvol->dirty = true;\n\terror = pav_checkpoint_run(&e->ckpt);\n", "\tvol->dirty = true;\n\terror = 0;\n"),
+]
+
+
+def run(cmd, **kw):
+    return subprocess.run(cmd, text=True, capture_output=True, **kw)
+
+
+def build_base():
+    print("building the engine and the simulator", flush=True)
+    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim"])
+    if r.returncode:
+        sys.exit(r.stdout + r.stderr)
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    for part in ("kmod", "raid6"):
+        shutil.copytree(ROOT / part, WORK / "src" / part)
+
+
+def compile_command(source):
+    """How CMake compiles @source, from compile_commands.json, as a list."""
+    import json
+    import shlex
+    for entry in json.loads((CMAKE / "compile_commands.json").read_text()):
+        if entry["file"] == str(source):
+            return shlex.split(entry["command"]), entry["directory"]
+    sys.exit(f"{source}: not in compile_commands.json")
+
+
+def link(name, file, binary):
+    """The mutant: its own object for @file, all other objects as they are."""
+    command, directory = compile_command(ROOT / file)
+    obj = WORK / f"{name}.o"
+    at = command.index("-o")
+    command[at + 1] = str(obj)
+    command[command.index(str(ROOT / file))] = str(WORK / "src" / file)
+    r = run(command, cwd=directory)
+    if r.returncode:
+        return r.stderr
+    sim = CMAKE / "tests/sim"
+    mark = file.removesuffix(".c")
+    objects = [str(o) for o in (sim / "CMakeFiles/pav_engine.dir").rglob("*.o") if not str(o).endswith(mark + ".c.o")]
+    objects += [str(o) for o in (CMAKE / "raid6/CMakeFiles/pav_raid6.dir").rglob("*.o") if not str(o).endswith(pathlib.Path(mark).name + ".c.o")
+                or not file.startswith("raid6/")]
+    r = run(["g++", "-o", str(binary), str(sim / "CMakeFiles/pav_sim_main.dir/main.cc.o"), str(sim / "libpav_sim_world.a"), str(obj), *objects, "-lfmt"])
+    return r.stderr if r.returncode else None
+
+
+def first_failure(binary, seeds, known, jobs, watchdog):
+    """The first seed that fails, but for those in @known; and why."""
+    start = 1
+    while start <= seeds:
+        r = run([str(binary), "--start", str(start), "--seeds", str(seeds - start + 1), "--jobs", str(jobs), "--tail", "0", "--watchdog", str(watchdog)])
+        failed = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
+        if r.returncode == 0 or not failed:
+            return None, None
+        if failed[0] not in known:
+            why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
+            return failed[0], why[0] if why else "crash"
+        start = failed[0] + 1
+    return None, None
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap.add_argument("--seeds", type=int, default=3000, help="how many seeds a mutant must survive to be called alive")
+    ap.add_argument("--jobs", type=int, default=2)
+    ap.add_argument("--watchdog", type=int, default=60, help="seconds a seed may take")
+    ap.add_argument("--only", help="mutants whose name contains this")
+    ap.add_argument("--known", default="", help="seeds that fail without a bug, separated by commas; default: found by running them all first")
+    ap.add_argument("--table", action="store_true", help="print the result as a table for README.md")
+    args = ap.parse_args()
+
+    build_base()
+    if args.known:
+        known = {int(s) for s in args.known.split(",")}
+    else:
+        print(f"running {args.seeds} seeds without a bug", flush=True)
+        r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "--jobs", str(args.jobs), "-k", "--tail", "0"])
+        known = {int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M)}
+    if known:
+        print("left out, they fail without a bug:", *sorted(known), flush=True)
+
+    killed, rows, broken = 0, [], 0
+    mutants = [m for m in MUTANTS if not args.only or args.only in m[0]]
+    for n, (name, file, old, new) in enumerate(mutants, 1):
+        source = WORK / "src" / file
+        text = (ROOT / file).read_text()
+        if text.count(old) != 1:
+            print(f"{name}: {file}: the old text is there {text.count(old)} times, not once", flush=True)
+            broken += 1
+            continue
+        source.write_text(text.replace(old, new))
+        binary = WORK / f"mutant{n}"
+        error = link(f"mutant{n}", file, binary)
+        source.write_text(text)
+        if error:
+            print(f"{name}: does not build:\n{error}", flush=True)
+            broken += 1
+            continue
+        began = time.monotonic()
+        seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
+        took = time.monotonic() - began
+        killed += seed is not None
+        rows.append((name, file, seed, why))
+        print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"seed {seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds"), flush=True)
+        binary.unlink()
+    if args.table:
+        print("\n| Bug | In | Caught by seed | As |\n|---|---|---|---|")
+        for name, file, seed, why in rows:
+            print(f"| {name} | {file} | {seed or '–'} | {why or 'not caught'} |")
+    print(f"killed {killed} of {len(mutants)} mutants")
+    return 0 if killed == len(mutants) and not broken else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
