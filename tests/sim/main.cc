@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -24,6 +25,7 @@ struct Options {
 	unsigned int jobs = 1, watchdog_s = 60;
 	bool verbose = false, json = false, hash = false, keep_going = false;
 	size_t tail = 60;
+	std::vector<uint64_t> skip;
 	std::string program;
 };
 
@@ -84,6 +86,8 @@ void child(const Options &o, uint64_t first, int out_fd)
 
 	catch_signals();
 	for (uint64_t seed = first; seed < o.start + o.seeds; seed += o.jobs) {
+		if (std::find(o.skip.begin(), o.skip.end(), seed) != o.skip.end())
+			continue;
 		std::fprintf(out, "seed %lu\n", seed);
 		std::fflush(out);
 		Tally tally;
@@ -267,6 +271,7 @@ int main(int argc, char **argv)
 	app.add_option("--jobs,-j", o.jobs, "processes")->check(CLI::Range(1, 256));
 	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
 	app.add_option("--watchdog", o.watchdog_s, "seconds of real time a seed may take")->capture_default_str();
+	app.add_option("--skip", o.skip, "seeds to leave out")->delimiter(',');
 	app.add_flag("-v,--verbose", o.verbose, "print the trace (with --seed)");
 	app.add_flag("--json", o.json, "the summary as JSON");
 	app.add_flag("--hash", o.hash, "print only a hash of all traces, to compare runs");
