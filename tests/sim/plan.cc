@@ -77,6 +77,7 @@ Plan::Plan(uint64_t seed)
 	if (faulty && rng.percent(20))
 		rates.write_error = static_cast<unsigned int>(rng.range(50, 1000));
 	third_loss = faulty && suspects.size() == 2 && rng.percent(25);
+	quick_loss = !faulty && rng.percent(50);
 	if (third_loss) {
 		drives = data_drives + 2;
 		spares = 0;
@@ -99,8 +100,7 @@ std::string Plan::describe() const
 
 	if (spread)
 		out += " spread=" + std::to_string(spread);
-	if (!suspects.empty())
-		out += " suspects=";
+	out += suspects.empty() ? " " : " suspects=";
 	for (const unsigned int s : suspects)
 		out += "d" + std::to_string(s) + " ";
 	out += vanish ? "vanish " : "";
@@ -109,6 +109,7 @@ std::string Plan::describe() const
 	out += absent ? "absent " : "";
 	out += rates.read_error ? "read-errors " : "";
 	out += rates.write_error ? "write-errors " : "";
+	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";
 	return out;
 }

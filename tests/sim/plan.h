@@ -51,6 +51,7 @@ struct Plan {
 	bool vanish, rot, bad_blocks, absent;
 	FaultRates rates;
 	bool third_loss;
+	bool quick_loss;	// only where there were no other faults
 	bool drop_pair_at_end;			// verify once more without two drives
 };
 

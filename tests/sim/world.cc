@@ -166,7 +166,8 @@ bool World::create()
 	return false;
 }
 
-World::Outcome World::open(const std::vector<unsigned int> &absent)
+// @may_refuse: drives that are there may be known to have missed something, which then are too many.
+World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_refuse)
 {
 	const auto is_absent = [&absent](unsigned int i) { return std::find(absent.begin(), absent.end(), i) != absent.end(); };
 	std::vector<pav_drive_arg> args;
@@ -210,6 +211,8 @@ World::Outcome World::open(const std::vector<unsigned int> &absent)
 		tally_["opens refused: no memory"]++;
 		return Outcome::refused;
 	}
+	if (result == -ENOMEDIUM && may_refuse && err.text[0])
+		return Outcome::refused;
 	if (result)
 		fail("open with %u of %zu drives fails with %d: %s", there, devs_.size(), result, err.text);
 	tally_["opens"]++;
@@ -303,6 +306,47 @@ void World::life(bool last)
 		tally_["cuts in close"]++;
 		cut();
 	}
+}
+
+// A drive goes, and so does the power, before much is said about it. Then the drive is back and two others are away. Either the group knows that the
+// drive has missed something, and stays closed, or the drive has missed nothing that was acknowledged, and all is there.
+void World::quick_loss()
+{
+	std::vector<unsigned int> all(drives_.size());
+
+	for (unsigned int i = 0; i < all.size(); i++)
+		all[i] = i;
+	for (size_t i = all.size(); i > 1; i--)
+		std::swap(all[i - 1], all[rng_.below(i)]);
+	suspects_ = {all[0]};
+	power_on(false);
+	if (open({}) != Outcome::ok)
+		fail("simulator: no open before the quick loss");
+	as_process("first volume", [this] { load_.ensure_volume(); });
+	load_.start_users();
+	machine_->spawn("control", [this] { load_.control_fiber(); });
+	const uint64_t goal = load_.completed() + rng_.below(60);
+
+	run_until("work before a quick loss", [&] { return load_.completed() >= goal; });
+	vanish(all[0]);
+	cut_at_ = machine_->events_run() + rng_.skewed(60);
+	run_until("the cut", [] { return false; });
+	cut();
+	drives_[all[0]]->plug();
+	tally_["quick losses"]++;
+
+	power_on(false);
+	if (open({all[1], all[2]}, true) == Outcome::ok) {
+		suspects_ = {all[1], all[2]};
+		tally_["quick losses survived without two others"]++;
+	} else {
+		power_off("a refused open");
+		power_on(false);
+		if (open({}) != Outcome::ok)
+			fail("simulator: no open after the quick loss");
+	}
+	read_back();
+	close();
 }
 
 // The group has lost two drives, and one more is pulled while users are at work.
@@ -410,6 +454,8 @@ void World::run()
 		life(i + 1 == plan_.incarnations);
 	if (plan_.third_loss)
 		third_loss();
+	if (plan_.quick_loss)
+		quick_loss();
 	power_on(false);
 	if (open({}) != Outcome::ok)
 		fail("simulator: the last open was cut");

@@ -38,10 +38,11 @@ private:
 	template <typename P> Outcome run_until(const char *what, P done);
 	template <typename F> Outcome as_process(const char *name, F body);
 	bool create();
-	Outcome open(const std::vector<unsigned int> &absent);
+	Outcome open(const std::vector<unsigned int> &absent, bool may_refuse = false);
 	Outcome read_back();
 	Outcome close();
 	void life(bool last);
+	void quick_loss();
 	void third_loss();
 	void last_look();
 
