@@ -13,18 +13,24 @@ suppressed=(
   unmatchedSuppression
   useStlAlgorithm           # a plain loop is often the clearer one
   unusedFunction            # a library's functions are used elsewhere
+  ctunullpointer:kmod/* ctunullpointer:tests/sim/linux_like.h   # takes the 0 of atomic_set(x, 0) for a pointer, through a macro
+  arrayIndexOutOfBoundsCond:kmod/*  # takes the bound of a range check for a value that gets past it
+  nullPointerRedundantCheck:tests/sim/* derefInvalidIteratorRedundantCheck:tests/sim/*   # does not see that fail() never returns
+  comparePointers:tests/sim/env_sim.cc  # the two ends of a linker section
+  ignoredReturnValue:tests/*    # freopen() of a test's stderr
 )
-cppcheck=(cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c++20 --enable=warning,performance,portability
-  -j "$jobs" "${suppressed[@]/#/--suppress=}" --cppcheck-build-dir="$stamps")
+cppcheck=(cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -j "$jobs"
+  --template='{file}:{line}: {severity}: {message} [{id}]' "${suppressed[@]/#/--suppress=}")
 
 echo "cppcheck, C++"
 mapfile -t sources < <(git ls-files 'raid6/*.cpp' 'configfs_tools/*.cpp' 'userland/*.cpp' 'tests/*.cc' 'tests/*.cpp')
-"${cppcheck[@]}" --library=googletest "${sources[@]}" || failed=1
+mkdir -p "$stamps/cpp" "$stamps/c"
+"${cppcheck[@]}" --std=c++20 --cppcheck-build-dir="$stamps/cpp" --library=googletest "${sources[@]}" || failed=1
 
 echo "cppcheck, the engine"
 mapfile -t engine < <(git ls-files kmod/engine.c 'kmod/format/*.c' 'kmod/map/*.c' 'kmod/log/*.c' 'kmod/group/*.c' 'kmod/drive/*.c' \
   'kmod/background/*.c' 'raid6/*.c')
-"${cppcheck[@]/--std=c++20/--std=c11}" -DPAV_SIM -Ikmod -Itests/sim "${engine[@]}" || failed=1
+"${cppcheck[@]}" --std=c11 --cppcheck-build-dir="$stamps/c" -DPAV_SIM -Ikmod -Itests/sim "${engine[@]}" || failed=1
 
 echo "clang-tidy"
 headers=$(git ls-files '*.h' '*.hpp' .clang-tidy | xargs cat | sha256sum)
