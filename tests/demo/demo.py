@@ -260,7 +260,7 @@ class Demo:
 def main():
     step("Boot the target with its drives, and the initiator")
     try:
-        with stage.World(say=say) as world:
+        with stage.World(stage.SPECS, say=say) as world:
             demo = Demo(world)
             demo.play()
     except (Failed, stage.GuestError) as e:
