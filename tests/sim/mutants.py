@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CMAKE = ROOT / "build/cmake"
 WORK = ROOT / "build/mutants"
 
-# name, file, old text, new text
+# name, file, old text, new text; more pairs of texts may follow
 MUTANTS = [
     ("writes without FUA", "kmod/drive/drive.c",
      "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev);",
@@ -43,9 +43,8 @@ MUTANTS = [
     ("a metadata read's sum unchecked", "kmod/group/cell.c",
      "if (!io->error && pav_crc32c(0, cr->buf, PAV_CELL_BYTES) == cr->crc) {",
      "if (!io->error) {"),
-    ("a failed drive admitted again", "kmod/engine.c",
-     "else if (g->drives[slot].state == PAV_DRIVE_FAILED)", "else if (false)"),
-    ("a drive that missed a generation admitted", "kmod/engine.c",
+    ("a stale drive admitted again", "kmod/group/superblock.c",
+     "else if (g->drives[slot].state == PAV_DRIVE_FAILED)", "else if (false)",
      "else if (le64_to_cpu(all[i].generation) < le64_to_cpu(all[newest].admit_generation))", "else if (false)"),
     ("replay takes torn stripes", "kmod/log/replay.c",
      "\t\tif (!take_row(r, v, row))\n\t\t\treturn false;\n",
@@ -54,13 +53,12 @@ MUTANTS = [
      "\t\theal(r, v);\n", ""),
     ("replay takes the older for the newer", "kmod/log/replay.c",
      "\t\tsort_found(r->found, r->nfound);\n", "\t\t;\n"),
-    ("replay takes stripes of another log", "kmod/log/replay.c",
+    ("stripes of an earlier life can be taken for new ones", "kmod/log/replay.c",
      "if (le64_to_cpu(h->log_id) != r->log->log_id || memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)",
-     "if (memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)"),
+     "if (memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)",
+     "atomic64_set(&log->seq, r->found[r->nfound - 1].seq);", "{ }"),
     ("unmaps are not replayed", "kmod/log/replay.c",
      "else if (type == PAV_ENTRY_UNMAP)\n\t\t\t\terror =", "else if (false)\n\t\t\t\terror ="),
-    ("sequence numbers used again after replay", "kmod/log/replay.c",
-     "atomic64_set(&log->seq, r->found[r->nfound - 1].seq);", ";"),
     ("overlapping writes not kept apart", "kmod/map/tree.c",
      "blocked = find_next_bit(leaf->busy, first + req->cells, first) < first + req->cells;", "blocked = false;"),
     ("root committed before the node table is durable", "kmod/background/checkpoint.c",
@@ -77,8 +75,8 @@ MUTANTS = [
      "return left < g->data_drives || pav_group_worst_loss(g, gone) > 2;", "return false;"),
     ("segments freed under their readers", "kmod/background/checkpoint.c",
      "\t\t\tpav_map_wait_readers(map);\n", ""),
-    ("segments freed while replay looks into them", "kmod/log/log.c",
-     " &&\n\t\t    !in_replay(log, i))", ")"),
+    ("segments freed before the checkpoint is committed", "kmod/background/checkpoint.c",
+     "\tpav_log_thaw(c->log);\n\tc->freeze_ns", "\tpav_log_thaw(c->log);\n\tpav_log_free_segments(c->log, c->dead);\n\tc->freeze_ns"),
     ("a volume's change returns before it is durable", "kmod/engine.c",
      "error = pav_checkpoint_run(&e->ckpt);\n\tif (error)\n\t\tpav_fail(err, error, \"group %s: volume %s: %s could",
      "error = 0;\n\tif (error)\n\t\tpav_fail(err, error, \"group %s: volume %s: %s could"),
@@ -161,14 +159,20 @@ def main():
 
     killed, rows, broken = 0, [], 0
     mutants = [m for m in MUTANTS if not args.only or args.only in m[0]]
-    for n, (name, file, old, new) in enumerate(mutants, 1):
+    for n, (name, file, *edits) in enumerate(mutants, 1):
         source = WORK / "src" / file
         text = (ROOT / file).read_text()
-        if text.count(old) != 1:
-            print(f"{name}: {file}: the old text is there {text.count(old)} times, not once", flush=True)
+        mutated = text
+        for old, new in zip(edits[::2], edits[1::2]):
+            if text.count(old) != 1:
+                print(f"{name}: {file}: the old text is there {text.count(old)} times, not once: {old.strip()}", flush=True)
+                mutated = text
+                break
+            mutated = mutated.replace(old, new)
+        if mutated == text:
             broken += 1
             continue
-        source.write_text(text.replace(old, new))
+        source.write_text(mutated)
         binary = WORK / f"mutant{n}"
         error = link(f"mutant{n}", file, binary)
         source.write_text(text)
