@@ -101,16 +101,15 @@ static void image_written(struct pav_checkpoint *c, struct pav_node *n, int erro
 			list_add_tail(&n->dirty_link, &map->tdirty[level]);
 			map->tdirty_count++;
 		}
-	} else if (error && !n->dirty) {
-		n->dirty = true;
-		list_add_tail(&n->dirty_link, &map->dirty);
-		/* It may have been let go as clean: it counts again, beyond the limit if need be. */
-		if (!n->claimed) {
-			n->claimed = true;
-			atomic_inc(&map->claimed);
+	} else {
+		n->staged = false;
+		if (error && !n->dirty) {
+			n->dirty = true;
+			list_add_tail(&n->dirty_link, &map->dirty);
 		}
 	}
 	spin_unlock(&map->dirty_lock);
+	pav_node_unclaim_if_idle(map, n);
 	spin_unlock_irqrestore(&n->lock, flags);
 	pav_node_put(map, n);
 }
@@ -233,6 +232,8 @@ static int write_nodes(struct pav_checkpoint *c, int error)
 
 			spin_lock_irqsave(&n->lock, flags);
 			memcpy(image, n->shadow ? n->shadow : n->data, PAV_CELL_BYTES);
+			/* It keeps its claim until then: it takes a slot that loads cannot have. */
+			n->staged = true;
 			spin_unlock_irqrestore(&n->lock, flags);
 		}
 		node_cleaned(map, n, false);
@@ -276,6 +277,19 @@ static void encode_segments(struct pav_checkpoint *c, u32 node, u8 *image)
 		if (d[i].state != PAV_SEG_FREE)
 			d[i].live = cpu_to_le32(c->live_snap[first + i]);
 	}
+}
+
+/* How many nodes the checkpoint will write: dirty ones, records, and the blocks of the node table above them, as far as that can be told. */
+static unsigned int image_count(struct pav_checkpoint *c)
+{
+	unsigned int n = atomic_read(&c->map->claimed) + c->map->tdirty_count, id;
+	u32 i;
+
+	for (i = 0; i < c->log->seg_nodes; i++)
+		n += c->seg_snap[i];
+	for (id = 0; id < PAV_MAX_VOLUMES; id++)
+		n += c->map->volumes[id] && c->map->volumes[id]->snapped;
+	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
 }
 
 /* Last of all that needs room: no segment may change its state between the images made here and the commit, but ones in the replay list. */
@@ -488,7 +502,8 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	pav_log_thaw(c->log);
 	c->freeze_ns = pav_now_ns() - start;
 
-	error = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);
+	error = READ_ONCE(c->g->faulted) ? -EIO : pav_log_room_for_checkpoint(c->log, image_count(c)) ? 0 : -ENOSPC;
+	error = write_nodes(c, error);
 	if (!error)
 		error = write_volumes(c);
 	if (!error)

@@ -54,9 +54,25 @@ static s64 take_free(struct pav_log *log, u32 keep)
 	return -1;
 }
 
+/*
+ * Free segments that user data leaves alone: the group's reserve; but at least what metadata needs to go on: a few checkpoints' worth, and what it may
+ * grow by until the emptying of sparse segments (pav_log_sparse_meta) holds it at twice its live size.
+ */
 static u32 data_keep(const struct pav_log *log)
 {
-	return max_t(u32, log->meta_reserve, log->g->segments * (u64)log->g->reserve_percent / 100);
+	return max_t(u32, log->meta_reserve + log->meta_growth, log->g->segments * (u64)log->g->reserve_percent / 100);
+}
+
+bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes)
+{
+	struct pav_stream *s = &log->streams[log->nstreams];
+	u64 rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	rows += (u64)(log->free + log->meta_ready) * log->g->segment_blocks;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return rows >= (u64)nodes + 4 * log->max_rows;
 }
 
 u64 pav_log_capacity(struct pav_log *log)
@@ -225,17 +241,24 @@ static bool in_replay(const struct pav_log *log, u32 seg)
 /* What has nothing alive now, and will be in no replay list once the checkpoint under way is committed. */
 void pav_log_find_dead(struct pav_log *log, unsigned long *dead)
 {
+	u64 live = 0, want;
 	unsigned long flags;
-	u32 i;
+	u32 i, meta = 0;
 
 	spin_lock_irqsave(&log->lock, flags);
 	for (i = 0; i < log->g->segments; i++) {
 		struct pav_segment *s = &log->seg[i];
 
-		if ((s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && !s->open && !s->prepared && !atomic_read(&s->live) &&
-		    !in_replay(log, i))
+		if (s->state == PAV_SEG_META) {
+			meta++;
+			live += atomic_read(&s->live);
+		}
+		if ((s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && !s->open && !s->prepared && !s->replaying &&
+		    !atomic_read(&s->live) && !in_replay(log, i))
 			__set_bit(i, dead);
 	}
+	want = 2 * DIV_ROUND_UP_ULL(live, (u64)log->g->segment_blocks * log->g->data_drives);
+	log->meta_growth = want > meta ? want - meta : 0;
 	spin_unlock_irqrestore(&log->lock, flags);
 }
 
@@ -470,6 +493,7 @@ int pav_log_load_replay_list(struct pav_log *log)
 	for (i = 0; i < le16_to_cpu(sb->replays); i++) {
 		struct pav_segment *s = &log->seg[le32_to_cpu(sb->replay[i].segment)];
 
+		s->replaying = true;
 		if (s->state != PAV_SEG_FREE)
 			continue;
 		s->set = pav_group_set(log->g, le64_to_cpu(sb->replay[i].members));
@@ -500,6 +524,7 @@ bool pav_log_end_replay(struct pav_log *log)
 	for (i = 0; i < log->g->segments; i++) {
 		struct pav_segment *s = &log->seg[i];
 
+		s->replaying = false;
 		if (s->state != PAV_SEG_RESERVED)
 			continue;
 		for (j = 0; j < log->replays && log->replay[j].seg != i; j++)

@@ -24,6 +24,7 @@ struct pav_segment {
 	atomic_t live;			/* cells the map points to */
 	u8 state;			/* enum pav_segment_state, under log->lock */
 	bool open;			/* a stream writes to it */
+	bool replaying;			/* replay may need what is in it: not to be used again before the checkpoint that ends replay */
 	bool prepared;			/* META, set aside for the checkpoint under way, nothing in it yet */
 	u64 seq;			/* when it was opened */
 };
@@ -131,6 +132,7 @@ struct pav_log {
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor, meta_reserve;
 	unsigned int meta_ready;	/* segments that are prepared */
+	u32 meta_growth;		/* segments metadata may still grow by; judged at each checkpoint */
 	struct pav_replay_seg replay[PAV_REPLAY_MAX];
 	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
 
@@ -163,6 +165,8 @@ u64 pav_log_freeze(struct pav_log *log);
 void pav_log_snapshot(struct pav_log *log);	/* while frozen: marks what the replay list will drop */
 void pav_log_thaw(struct pav_log *log);
 /* Makes sure that the metadata stream can take @cells more without opening a segment that is not in state META yet. -ENOSPC */
+/* Can a checkpoint that writes @nodes nodes be finished? One that cannot must not begin: what it wrote would stay in the way. */
+bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes);
 int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
 
 /* ---- segments (log.c) ---- */

@@ -5,9 +5,9 @@
  * Found by key in a hash whose chains may be walked without a lock; changed with the bucket's lock. A slot is given to another node only when nobody
  * has it pinned and it is clean; the clock hand finds such a slot.
  *
- * Loading a node needs its block of the node table, which may need loading too, up to the root: a chain of waiters, each in the slot that waits.
- * Nodes that are dirty, or that a write has been admitted to, are limited to claim_limit: the rest of the slots always become free by themselves,
- * so that a load, and with it a checkpoint, can go on (I9).
+ * Loading a node needs its block of the node table, which may need loading too, up to the root. That is loaded first, and only then a slot is taken:
+ * a slot that is being loaded waits for a drive, never for another slot. Nodes that are dirty, or that a write has been admitted to, are limited to
+ * claim_limit. So the rest of the slots become free by themselves, and a load, and with it a checkpoint, can go on (I9).
  */
 #include "map.h"
 
@@ -50,29 +50,39 @@ void pav_map_call_back(struct pav_map *map, struct pav_waiter *w)
 	pav_work_queue(map->worker, &map->ready_work);
 }
 
-void pav_map_wait_room(struct pav_map *map, struct pav_waiter *w, bool checkpoint)
+static void park(struct pav_map *map, struct pav_waiter *w, struct list_head *list)
 {
 	unsigned long flags;
 
-	pav_reached("waited for room in the map");
 	spin_lock_irqsave(&map->lock, flags);
-	list_add_tail(&w->link, &map->room);
+	list_add_tail(&w->link, list);
 	spin_unlock_irqrestore(&map->lock, flags);
-	if (checkpoint)
-		map->want_checkpoint(map->ctx);
 }
 
-void pav_map_room(struct pav_map *map)
+static void call_back_all(struct pav_map *map, struct list_head *list)
 {
 	unsigned long flags;
 	bool any;
 
 	spin_lock_irqsave(&map->lock, flags);
-	any = !list_empty(&map->room);
-	list_splice_init(&map->room, &map->ready);
+	any = !list_empty(list);
+	list_splice_tail_init(list, &map->ready);
 	spin_unlock_irqrestore(&map->lock, flags);
 	if (any)
 		pav_work_queue(map->worker, &map->ready_work);
+}
+
+void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w)
+{
+	pav_reached("waited for a claim");
+	park(map, w, &map->claims);
+	map->want_checkpoint(map->ctx);
+}
+
+void pav_map_room(struct pav_map *map)
+{
+	call_back_all(map, &map->room);
+	call_back_all(map, &map->claims);
 }
 
 /* ---- slots ---- */
@@ -160,10 +170,33 @@ static void publish(struct pav_node *n)
 	WRITE_ONCE(n->ident, n->ident + 1);
 }
 
+/* A slot may have become free. */
+static void room_event(struct pav_map *map)
+{
+	atomic_inc(&map->room_events);
+	smp_mb();
+	if (!list_empty(&map->room))
+		call_back_all(map, &map->room);
+}
+
+/* No slot was free after @events events: parks @w until there is another. False: there was one meanwhile, try again. */
+static bool wait_slot(struct pav_map *map, struct pav_waiter *w, int events)
+{
+	if (atomic_read(&map->room_events) != events)
+		return false;
+	pav_reached("waited for a slot");
+	park(map, w, &map->room);
+	/* One that came just before the parking saw an empty list. */
+	smp_mb();
+	if (atomic_read(&map->room_events) != events)
+		call_back_all(map, &map->room);
+	return true;
+}
+
 static void unused(struct pav_map *map, struct pav_node *n)
 {
 	atomic_set(&n->pins, 0);
-	pav_map_room(map);
+	room_event(map);
 }
 
 /* ---- loading ---- */
@@ -187,7 +220,15 @@ static void loaded(struct pav_map *map, struct pav_node *n, int error)
 		list_del(&w->link);
 		pav_map_call_back(map, w);
 	}
-	pav_node_put(map, n);
+	/* It stays until they have had their turn: or they might load it for one another for ever. */
+	pav_map_call_back(map, &n->let_go);
+}
+
+static void let_go(struct pav_waiter *w)
+{
+	struct pav_node *n = container_of(w, struct pav_node, let_go);
+
+	pav_node_put(n->map, n);
 }
 
 static void cell_loaded(struct pav_cell_read *cr)
@@ -197,33 +238,12 @@ static void cell_loaded(struct pav_cell_read *cr)
 	loaded(n->map, n, cr->error);
 }
 
-static void load(struct pav_map *map, struct pav_node *n)
+/* Reads the node from where @e says it lies. It is in the hash, LOADING: nobody else can load or change it, nor its place. */
+static void load(struct pav_map *map, struct pav_node *n, struct pav_d_entry e)
 {
-	int level = PAV_KEY_LEVEL(n->key);
-	u64 index = n->key & ((1ULL << 56) - 1);
-	struct pav_d_entry e;
-	u64 loc;
+	u64 loc = le64_to_cpu(e.loc);
 
-	if (level == PAV_TABLE_LEVELS - 1) {
-		e = map->root;
-	} else {
-		struct pav_node *table = pav_node_get(map, PAV_TABLE_KEY(level + 1, index >> PAV_TABLE_BITS), &n->wait);
-		unsigned long flags;
-		int error;
-
-		if (!table)
-			return;
-		error = table->error;
-		spin_lock_irqsave(&table->lock, flags);
-		e = ((struct pav_d_entry *)table->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
-		spin_unlock_irqrestore(&table->lock, flags);
-		pav_node_put(map, table);
-		if (error) {
-			loaded(map, n, error);
-			return;
-		}
-	}
-	loc = le64_to_cpu(e.loc);
+	atomic64_inc(&map->misses);
 	if (!loc) {
 		memset(n->data, 0, PAV_CELL_BYTES);
 		loaded(map, n, 0);
@@ -243,85 +263,123 @@ static void load(struct pav_map *map, struct pav_node *n)
 	pav_cell_read(&n->cr);
 }
 
-static void load_again(struct pav_waiter *w)
+/* Finds @key, pinned in *@n; or, if it is being loaded, has @w wait. False: it is not there. */
+static bool find_or_wait(struct pav_map *map, u64 key, struct pav_waiter *w, struct pav_node **n)
 {
-	struct pav_node *n = container_of(w, struct pav_node, wait);
+	unsigned int h = hash(map, key);
+	struct pav_node *f;
+	unsigned long flags;
 
-	load(n->map, n);
+	*n = NULL;
+	spin_lock_irqsave(hash_lock(map, h), flags);
+	f = find(map, h, key);
+	if (f && f->state == PAV_NODE_VALID) {
+		atomic_inc(&f->pins);
+		if (!f->referenced)
+			WRITE_ONCE(f->referenced, 1);
+		*n = f;
+	} else if (f) {
+		list_add_tail(&w->link, &f->waiters);
+	}
+	spin_unlock_irqrestore(hash_lock(map, h), flags);
+	return f != NULL;
 }
 
 struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w)
 {
+	int level = PAV_KEY_LEVEL(key);
+	u64 index = key & ((1ULL << 56) - 1);
 	unsigned int h = hash(map, key);
-	struct pav_node *n, *slot = NULL;
+	struct pav_node *n, *table = NULL, *slot = NULL;
+	struct pav_d_entry e = map->root;
 	unsigned long flags;
+	int room;
 
-	for (;;) {
-		spin_lock_irqsave(hash_lock(map, h), flags);
-		n = find(map, h, key);
-		if (n && n->state == PAV_NODE_VALID) {
-			atomic_inc(&n->pins);
-			if (!n->referenced)
-				WRITE_ONCE(n->referenced, 1);
-			spin_unlock_irqrestore(hash_lock(map, h), flags);
-			break;
-		}
-		if (n) {
-			list_add_tail(&w->link, &n->waiters);
-			spin_unlock_irqrestore(hash_lock(map, h), flags);
-			n = NULL;
-			break;
-		}
-		if (slot) {
-			enhash(map, h, slot, key, PAV_NODE_LOADING);
-			list_add_tail(&w->link, &slot->waiters);
-			spin_unlock_irqrestore(hash_lock(map, h), flags);
-			atomic64_inc(&map->misses);
-			load(map, slot);
+	if (find_or_wait(map, key, w, &n))
+		return n;
+	/* The block of the node table first: whoever holds a slot waits for nothing but a drive. */
+	if (level < PAV_TABLE_LEVELS - 1) {
+		table = pav_node_get(map, PAV_TABLE_KEY(level + 1, index >> PAV_TABLE_BITS), w);
+		if (!table)
 			return NULL;
-		}
-		spin_unlock_irqrestore(hash_lock(map, h), flags);
+	}
+	do {
+		room = atomic_read(&map->room_events);
 		slot = take_slot(map);
-		if (!slot) {
-			pav_map_wait_room(map, w, true);
+	} while (!slot && !wait_slot(map, w, room));
+	if (!slot) {
+		/* No event: the one slot that may be free now is the one we cannot do without. */
+		if (table)
+			atomic_dec(&table->pins);
+		return NULL;
+	}
+	spin_lock_irqsave(hash_lock(map, h), flags);
+	n = find(map, h, key);
+	if (!n) {
+		enhash(map, h, slot, key, PAV_NODE_LOADING);
+		list_add_tail(&w->link, &slot->waiters);
+	}
+	spin_unlock_irqrestore(hash_lock(map, h), flags);
+	if (n) {
+		/* Somebody was quicker. */
+		unused(map, slot);
+		if (table)
+			pav_node_put(map, table);
+		return pav_node_get(map, key, w);
+	}
+	if (table) {
+		int error = table->error;
+
+		spin_lock_irqsave(&table->lock, flags);
+		e = ((struct pav_d_entry *)table->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
+		spin_unlock_irqrestore(&table->lock, flags);
+		pav_node_put(map, table);
+		if (error) {
+			loaded(map, slot, error);
 			return NULL;
 		}
 	}
-	if (slot)
-		unused(map, slot);
-	return n;
+	load(map, slot, e);
+	return NULL;
 }
 
 struct wait_asleep {
 	struct pav_waiter w;
+	struct pav_map *map;
+	u64 key;
+	struct pav_node *n;
 	struct completion done;
 };
 
+/* Takes hold of the node at once, not only when the sleeper comes to it: it could be gone again. */
 static void wake_asleep(struct pav_waiter *w)
 {
-	complete(&container_of(w, struct wait_asleep, w)->done);
+	struct wait_asleep *a = container_of(w, struct wait_asleep, w);
+
+	a->n = pav_node_get(a->map, a->key, w);
+	if (a->n)
+		complete(&a->done);
 }
 
 struct pav_node *pav_node_get_wait(struct pav_map *map, u64 key)
 {
-	struct wait_asleep wait;
+	struct wait_asleep a = { .map = map, .key = key };
 	struct pav_node *n;
 
-	wait.w.fn = wake_asleep;
-	for (;;) {
-		init_completion(&wait.done);
-		n = pav_node_get(map, key, &wait.w);
-		if (n)
-			return n;
-		wait_for_completion(&wait.done);
-	}
+	a.w.fn = wake_asleep;
+	init_completion(&a.done);
+	/* If it says no, a.n is wake_asleep()'s, which may be done with it already. */
+	n = pav_node_get(map, key, &a.w);
+	if (n)
+		return n;
+	wait_for_completion(&a.done);
+	return a.n;
 }
 
 void pav_node_put(struct pav_map *map, struct pav_node *n)
 {
-	/* A waiter that comes to the list just now asked for a checkpoint too, which calls it back. */
-	if (atomic_dec_and_test(&n->pins) && !list_empty(&map->room))
-		pav_map_room(map);
+	if (atomic_dec_and_test(&n->pins))
+		room_event(map);
 }
 
 struct pav_node *pav_node_new(struct pav_map *map, u64 key)
@@ -377,13 +435,14 @@ bool pav_node_claim(struct pav_map *map, struct pav_node *n)
 	return true;
 }
 
-void pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n)
+bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n)
 {
 	lockdep_assert_held(&n->lock);
-	if (n->claimed && !n->dirty && !n->ckpt && !n->writers) {
-		n->claimed = false;
-		atomic_dec(&map->claimed);
-	}
+	if (!n->claimed || n->dirty || n->ckpt || n->staged || n->writers)
+		return false;
+	n->claimed = false;
+	atomic_dec(&map->claimed);
+	return true;
 }
 
 bool pav_node_change(struct pav_map *map, struct pav_node *n)
@@ -435,11 +494,11 @@ int pav_cache_init(struct pav_map *map, unsigned int slots)
 		struct pav_node *n = &map->slots[i];
 
 		n->map = map;
+		n->let_go.fn = let_go;
 		n->ident = 1;
 		spin_lock_init(&n->lock);
 		INIT_LIST_HEAD(&n->waiters);
 		INIT_LIST_HEAD(&n->blocked);
-		n->wait.fn = load_again;
 		n->data = pav_alloc_cells(1);
 		if (!n->data)
 			return -ENOMEM;

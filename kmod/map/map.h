@@ -43,13 +43,14 @@ struct pav_node {
 	int error;			/* it could not be read */
 	atomic_t pins;			/* raised from 0 only with the bucket's lock */
 	struct list_head waiters;	/* for the load; with the bucket's lock */
-	struct pav_waiter wait;		/* while it loads: for its block of the node table */
+	struct pav_waiter let_go;	/* of the loader's pin, behind them */
 	struct pav_cell_read cr;
 
 	spinlock_t lock;		/* data, busy, blocked, writers, dirty … claimed */
 	u8 *data;			/* 4 KiB */
 	u8 *shadow;			/* image as of the checkpoint under way, if @data has moved on */
 	bool dirty, ckpt, claimed, dead;
+	bool staged;			/* its image is on its way, the node table does not tell its new place yet */
 	unsigned int writers;		/* requests admitted */
 	struct list_head dirty_link;	/* map->dirty, map->ckpt or map->tdirty[]; with map->dirty_lock */
 	DECLARE_BITMAP(busy, 256);
@@ -95,9 +96,10 @@ struct pav_map {
 	struct pav_node **bucket;
 	unsigned int buckets;		/* a power of two */
 	spinlock_t hash_lock[PAV_HASH_LOCKS];
-	spinlock_t lock;		/* hand, ready, room, repair lists */
+	spinlock_t lock;		/* hand, ready, room, claims, repair lists */
 	struct list_head ready;		/* waiters to be called back */
-	struct list_head room;		/* waiters for a slot, a claim or a shadow */
+	struct list_head room, claims;	/* waiters for a slot, for a claim */
+	atomic_t room_events;		/* times a slot may have become free */
 	atomic_t claimed;		/* nodes dirty or about to be */
 	bool stuck;			/* the last checkpoint failed: no room will come of waiting */
 	unsigned int claim_limit;
@@ -143,13 +145,14 @@ void pav_node_put(struct pav_map *map, struct pav_node *n);
 struct pav_node *pav_node_new(struct pav_map *map, u64 key);
 /* A look without a pin; *@ident to be compared with READ_ONCE(n->ident) after reading from it. NULL: not there, or not sure. */
 struct pav_node *pav_node_peek(struct pav_map *map, u64 key, u32 *ident);
-/* Parks @w until there may be a free slot, claim or shadow. @checkpoint: one is needed for that. */
-void pav_map_wait_room(struct pav_map *map, struct pav_waiter *w, bool checkpoint);
-void pav_map_room(struct pav_map *map);			/* there may be: calls all of them back */
+/* Parks @w until there may be a claim to be had, and asks for the checkpoint that brings it. */
+void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w);
+void pav_map_room(struct pav_map *map);			/* there may be a claim or a slot: calls back who waits */
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */
 bool pav_node_claim(struct pav_map *map, struct pav_node *n);
-void pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);	/* node's lock held */
+/* Node's lock held. True: there is a claim to be had, tell by pav_map_room(). */
+bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);
 /* To be called before @n's data is changed, node's lock held, claimed. False: no shadow left, ask again after room. Marks it dirty. */
 bool pav_node_change(struct pav_map *map, struct pav_node *n);
 

@@ -63,14 +63,14 @@ static u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 /* ---- walking ---- */
 
 /* A limit on dirty nodes is reached. A checkpoint makes room; unless there is no room for checkpoints. */
-static enum walk wait_room(struct pav_map *map, struct pav_waiter *w)
+static enum walk wait_claim(struct pav_map *map, struct pav_waiter *w)
 {
 	if (READ_ONCE(map->stuck)) {
 		pav_reached("no space for the map");
 		map->want_checkpoint(map->ctx);
 		return WALK_NO_SPACE;
 	}
-	pav_map_wait_room(map, w, true);
+	pav_map_wait_claim(map, w);
 	return WALK_WAIT;
 }
 
@@ -112,7 +112,7 @@ static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, uns
 		}
 	}
 	spin_unlock_irqrestore(&vol->tree_lock, flags);
-	return ok ? WALK_FOUND : wait_room(map, w);
+	return ok ? WALK_FOUND : wait_claim(map, w);
 }
 
 /* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. */
@@ -509,14 +509,17 @@ static void write_end(struct pav_req *req)
 	struct list_head blocked;
 	struct pav_waiter *w, *next;
 	unsigned long flags;
+	bool unclaimed;
 
 	INIT_LIST_HEAD(&blocked);
 	spin_lock_irqsave(&leaf->lock, flags);
 	bitmap_clear(leaf->busy, req->lba % PAV_LEAF_ENTRIES, req->cells);
 	leaf->writers--;
 	list_splice_init(&leaf->blocked, &blocked);
-	pav_node_unclaim_if_idle(map, leaf);
+	unclaimed = pav_node_unclaim_if_idle(map, leaf);
 	spin_unlock_irqrestore(&leaf->lock, flags);
+	if (unclaimed)
+		pav_map_room(map);
 	list_for_each_entry_safe(w, next, &blocked, link) {
 		list_del(&w->link);
 		pav_map_call_back(map, w);
@@ -556,7 +559,7 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		pav_node_put(map, leaf);
 		req->wait.fn = write_walk;
-		if (wait_room(map, &req->wait) == WALK_NO_SPACE) {
+		if (wait_claim(map, &req->wait) == WALK_NO_SPACE) {
 			req->error = -ENOSPC;
 			req->done(req);
 		}
@@ -791,6 +794,7 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 	spin_lock_init(&map->dirty_lock);
 	INIT_LIST_HEAD(&map->ready);
 	INIT_LIST_HEAD(&map->room);
+	INIT_LIST_HEAD(&map->claims);
 	INIT_LIST_HEAD(&map->dirty);
 	INIT_LIST_HEAD(&map->ckpt);
 	INIT_LIST_HEAD(&map->unmaps);

@@ -74,14 +74,14 @@ int pav_volume_decode(struct pav_map *map, unsigned int id, const struct pav_d_v
 	return 0;
 }
 
-struct wait_room {
+struct wait_claim {
 	struct pav_waiter w;
 	struct completion done;
 };
 
-static void wake_room(struct pav_waiter *w)
+static void wake_claim(struct pav_waiter *w)
 {
-	complete(&container_of(w, struct wait_room, w)->done);
+	complete(&container_of(w, struct wait_claim, w)->done);
 }
 
 int pav_tree_deepen(struct pav_volume *vol, u64 cells)
@@ -91,13 +91,13 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 	unsigned long flags;
 
 	while (PAV_TOP_DEPTH(READ_ONCE(vol->top)) < depth) {
-		struct wait_room wait;
+		struct wait_claim wait;
 		struct pav_node *n;
 		u64 nr, top;
 		bool ok;
 
 		nr = atomic64_inc_return(&map->next_node) - 1;
-		wait.w.fn = wake_room;
+		wait.w.fn = wake_claim;
 		init_completion(&wait.done);
 		n = pav_node_new(map, nr);
 		if (n) {
@@ -110,7 +110,7 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 				pav_node_put(map, n);
 			if (READ_ONCE(map->stuck))
 				return -ENOSPC;
-			pav_map_wait_room(map, &wait.w, true);
+			pav_map_wait_claim(map, &wait.w);
 			wait_for_completion(&wait.done);
 			continue;
 		}
