@@ -310,7 +310,7 @@ struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w
 	if (!slot) {
 		/* No event: the one slot that may be free now is the one we cannot do without. */
 		if (table)
-			atomic_dec(&table->pins);
+			pav_node_put_look(table);
 		return NULL;
 	}
 	spin_lock_irqsave(hash_lock(map, h), flags);
@@ -324,7 +324,7 @@ struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w
 		/* Somebody was quicker. */
 		unused(map, slot);
 		if (table)
-			pav_node_put(map, table);
+			pav_node_put_look(table);
 		return pav_node_get(map, key, w);
 	}
 	if (table) {
@@ -333,7 +333,7 @@ struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w
 		spin_lock_irqsave(&table->lock, flags);
 		e = ((struct pav_d_entry *)table->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
 		spin_unlock_irqrestore(&table->lock, flags);
-		pav_node_put(map, table);
+		pav_node_put_look(table);
 		if (error) {
 			loaded(map, slot, error);
 			return NULL;

@@ -141,6 +141,14 @@ struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w
 /* The same, asleep. Process context. NULL never; look at ->error. */
 struct pav_node *pav_node_get_wait(struct pav_map *map, u64 key);
 void pav_node_put(struct pav_map *map, struct pav_node *n);
+/*
+ * The same for who held it but for a look. Nobody who waits for a slot is told: walks that wait would wake one another for ever. Holders of every other
+ * kind tell, and slots that nobody holds are more than there can be looks at once.
+ */
+static inline void pav_node_put_look(struct pav_node *n)
+{
+	atomic_dec(&n->pins);
+}
 /* Makes node @key, known to be nowhere, all zero; pinned. NULL: no slot now. Any context. */
 struct pav_node *pav_node_new(struct pav_map *map, u64 key);
 /* A look without a pin; *@ident to be compared with READ_ONCE(n->ident) after reading from it. NULL: not there, or not sure. */

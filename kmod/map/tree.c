@@ -138,7 +138,7 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 		if (!n)
 			return WALK_WAIT;
 		if (n->error) {
-			pav_node_put(map, n);
+			pav_node_put_look(n);
 			return WALK_ERROR;
 		}
 		if (!depth) {
@@ -151,11 +151,11 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 			enum walk walk = make_child(vol, n, idx, w, &nr);
 
 			if (walk != WALK_FOUND) {
-				pav_node_put(map, n);
+				pav_node_put_look(n);
 				return walk;
 			}
 		}
-		pav_node_put(map, n);
+		pav_node_put_look(n);
 	}
 }
 
@@ -323,7 +323,6 @@ static bool read_issue(struct pav_req *req, struct pav_node *leaf, const u32 *id
 static void read_slow(struct pav_waiter *w)
 {
 	struct pav_req *req = container_of(w, struct pav_req, wait);
-	struct pav_map *map = req->vol->map;
 	struct pav_node *leaf;
 
 	switch (leaf_get(req->vol, req->lba, false, &req->wait, &leaf)) {
@@ -338,7 +337,7 @@ static void read_slow(struct pav_waiter *w)
 		break;
 	case WALK_FOUND:
 		read_issue(req, leaf, NULL);
-		pav_node_put(map, leaf);
+		pav_node_put_look(leaf);
 		break;
 	}
 	read_put(req);
@@ -438,7 +437,7 @@ static void repair_start(struct pav_waiter *w)
 		break;
 	case WALK_FOUND:
 		loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, &crc);
-		pav_node_put(map, leaf);
+		pav_node_put_look(leaf);
 		break;
 	}
 	if (!loc) {
@@ -557,7 +556,7 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	}
 	if (!pav_node_claim(map, leaf)) {
 		spin_unlock_irqrestore(&leaf->lock, flags);
-		pav_node_put(map, leaf);
+		pav_node_put_look(leaf);
 		req->wait.fn = write_walk;
 		if (wait_claim(map, &req->wait) == WALK_NO_SPACE) {
 			req->error = -ENOSPC;
