@@ -109,8 +109,8 @@ def unit(**_):
 
 
 def sim(seeds, **_):
-    timeout = 120 + seeds
-    code = execute("sim", [CMAKE / "tests/sim/pav_sim", "--seeds", seeds, "--keep-going"], timeout, show=False)
+    timeout = 300 + seeds
+    code = execute("sim", [CMAKE / "tests/sim/pav_sim", "--seeds", seeds, "--keep-going", "--watchdog", "300"], timeout, show=False)
     text = (LOGS / "sim.log").read_text()
     last = re.search(r"^(\d+) seeds in .*, (\d+) failed", text, re.M)
     if code is None or not last:
