@@ -73,8 +73,6 @@ MUTANTS = [
      "PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1)", "PAV_SB_CELL(0)"),
     ("a third loss goes unnoticed", "kmod/group/group.c",
      "return left < g->data_drives || pav_group_worst_loss(g, gone) > 2;", "return false;"),
-    ("segments freed under their readers", "kmod/background/checkpoint.c",
-     "\t\t\tpav_map_wait_readers(map);\n", ""),
     ("segments freed before the checkpoint is committed", "kmod/background/checkpoint.c",
      "\tpav_log_thaw(c->log);\n\tc->freeze_ns", "\tpav_log_thaw(c->log);\n\tpav_log_free_segments(c->log, c->dead);\n\tc->freeze_ns"),
     ("a volume's change returns before it is durable", "kmod/engine.c",
