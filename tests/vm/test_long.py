@@ -20,6 +20,7 @@ import pytest
 
 import pavnl
 from pavnl import REPO, Refused
+from vm import GuestError
 from vm.guest import Spec
 from vm.world import World
 from writer import Writer, wait_until
@@ -48,12 +49,11 @@ def say(request):
 
 
 def one_guest(**spec):
-    """A world of one target, its console clean at the end."""
+    """A world of one target."""
     subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
     assert (REPO / "build/cmake/tests/demo/ledger").exists(), "build it first: make userland"
     with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, **spec),)) as world:
         yield world.target
-        world.target.assert_clean()
 
 
 class Array:
@@ -127,11 +127,34 @@ class TestPowerCuts:
     def guest(self):
         yield from one_guest(drives=DRIVES + SPARES, drive_mib=1024, parallel=True)
 
+    @staticmethod
+    def up(guest, say):
+        """Boots and loads the module; returns a mark on the console. QEMU with parallel emulated CPUs was seen to lose a timer while
+        Debian booted on a busy host, long before our module: such a guest is killed and booted again."""
+        for attempt in range(3):
+            try:
+                guest.boot(timeout=90)
+                break
+            except GuestError as e:
+                if attempt == 2:
+                    raise
+                say(f"the guest did not boot, once more: {e}")
+                guest.kill()
+        mark = guest.console_mark()
+        guest.sh(f"insmod {MODULE}")
+        return mark
+
+    @staticmethod
+    def cut(guest, mark):
+        guest.kill()
+        guest.assert_clean(mark)
+
     def test_every_acknowledged_write_is_there_after_each_cut(self, guest, say):
         """One group of 16+2 and two spares, cut again and again: in mid-write, right after a checkpoint was asked for, in an import
         as well. A third of the way on a drive is given up under load, after two thirds another."""
         rng = random.Random(SEED)
         array = Array(guest)
+        mark = guest.console_mark()
         guest.sh(f"insmod {MODULE}")
         device = array.create("g", ALL[:DRIVES], ALL[DRIVES:])
         writer = Writer(guest, "ledger", blocks=8192)
@@ -145,17 +168,15 @@ class TestPowerCuts:
             if cut % 4 == 1:
                 guest.spawn([array.nl.nlpipe, "pavraid", "5", pavnl.message("group-checkpoint", group="g").hex()])
             time.sleep(rng.random() * 0.5)
-            guest.kill()
+            self.cut(guest, mark)
             if cut % 5 == 0:    # and again, while what the cut has left is replayed
-                guest.boot()
-                guest.sh(f"insmod {MODULE}")
+                mark = self.up(guest, say)
                 importing = pavnl.message("group-import", drives=array.paths(ALL)).hex()
                 guest.spawn([array.nl.nlpipe, "pavraid", "5", importing])
                 time.sleep(rng.random() * 1.0)
-                guest.kill()
+                self.cut(guest, mark)
                 imports_cut += 1
-            guest.boot()
-            guest.sh(f"insmod {MODULE}")
+            mark = self.up(guest, say)
             device = array.bring_in("g", ALL)
             assert array.drive_states("g").get("failed", 0) == lost
             found = writer.judge(device, settle=True)
@@ -200,8 +221,10 @@ class TestDrives:
 
     @pytest.fixture(autouse=True)
     def fresh(self, array):
-        """No group is open, every drive is in its slot."""
+        """After each test: no group is open, every drive is in its slot, no warning on the console."""
+        mark = array.guest.console_mark()
         yield
+        array.guest.assert_clean(mark)
         for g in array.nl.dump("group-get"):
             array.export(g["group"])
         assert set(array.guest.drive_names()) == set(ALL)
