@@ -72,6 +72,40 @@ static void call_back_all(struct pav_map *map, struct list_head *list)
 		pav_work_queue(map->worker, &map->ready_work);
 }
 
+bool pav_map_turn(struct pav_map *map, struct pav_waiter *w)
+{
+	unsigned long flags;
+	bool got = false;
+
+	spin_lock_irqsave(&map->lock, flags);
+	if (map->turns) {
+		map->turns--;
+		got = true;
+	} else {
+		pav_reached("waited for a turn to load");
+		list_add_tail(&w->link, &map->turn_waiters);
+	}
+	spin_unlock_irqrestore(&map->lock, flags);
+	return got;
+}
+
+void pav_map_turn_over(struct pav_map *map)
+{
+	unsigned long flags;
+	bool next;
+
+	/* To whoever waits longest; it keeps the number of turns as it is. */
+	spin_lock_irqsave(&map->lock, flags);
+	next = !list_empty(&map->turn_waiters);
+	if (next)
+		list_move_tail(map->turn_waiters.next, &map->ready);
+	else
+		map->turns++;
+	spin_unlock_irqrestore(&map->lock, flags);
+	if (next)
+		pav_work_queue(map->worker, &map->ready_work);
+}
+
 void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w)
 {
 	pav_reached("waited for a claim");
@@ -511,6 +545,7 @@ int pav_cache_init(struct pav_map *map, unsigned int slots)
 	}
 	/* The rest serves loads: of what is read, and of the node table while a checkpoint runs. */
 	map->claim_limit = slots * 5 / 8;
+	map->turns = slots / 16;
 	pav_work_init(&map->ready_work, ready_work);
 	return 0;
 }

@@ -96,10 +96,12 @@ struct pav_map {
 	struct pav_node **bucket;
 	unsigned int buckets;		/* a power of two */
 	spinlock_t hash_lock[PAV_HASH_LOCKS];
-	spinlock_t lock;		/* hand, ready, room, claims, repair lists */
+	spinlock_t lock;		/* hand, ready, room, claims, turns, repair lists */
 	struct list_head ready;		/* waiters to be called back */
 	struct list_head room, claims;	/* waiters for a slot, for a claim */
 	atomic_t room_events;		/* times a slot may have become free */
+	unsigned int turns;		/* requests that may still begin to load their way down a tree; with lock */
+	struct list_head turn_waiters;
 	atomic_t claimed;		/* nodes dirty or about to be */
 	bool stuck;			/* the last checkpoint failed: no room will come of waiting */
 	unsigned int claim_limit;
@@ -153,6 +155,12 @@ static inline void pav_node_put_look(struct pav_node *n)
 struct pav_node *pav_node_new(struct pav_map *map, u64 key);
 /* A look without a pin; *@ident to be compared with READ_ONCE(n->ident) after reading from it. NULL: not there, or not sure. */
 struct pav_node *pav_node_peek(struct pav_map *map, u64 key, u32 *ident);
+/*
+ * Loading a path takes several slots, one after the other. Were all to do it at once in a small cache, each would lose the first for the sake of another's
+ * last. So only so many have a turn. False: @w will be called back with the turn taken.
+ */
+bool pav_map_turn(struct pav_map *map, struct pav_waiter *w);
+void pav_map_turn_over(struct pav_map *map);
 /* Parks @w until there may be a claim to be had, and asks for the checkpoint that brings it. */
 void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w);
 void pav_map_room(struct pav_map *map);			/* there may be a claim or a slot: calls back who waits */

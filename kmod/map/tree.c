@@ -18,7 +18,7 @@ struct pav_repair {
 	void *buf;
 };
 
-enum walk { WALK_FOUND, WALK_NONE, WALK_WAIT, WALK_ERROR, WALK_NO_SPACE };
+enum walk { WALK_FOUND, WALK_NONE, WALK_WAIT, WALK_CLAIM, WALK_ERROR, WALK_NO_SPACE };
 
 static unsigned int child_index(u64 lba, unsigned int depth)
 {
@@ -63,19 +63,17 @@ static u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 /* ---- walking ---- */
 
 /* A limit on dirty nodes is reached. A checkpoint makes room; unless there is no room for checkpoints. */
-static enum walk wait_claim(struct pav_map *map, struct pav_waiter *w)
+static enum walk no_claim(struct pav_map *map)
 {
-	if (READ_ONCE(map->stuck)) {
-		pav_reached("no space for the map");
-		map->want_checkpoint(map->ctx);
-		return WALK_NO_SPACE;
-	}
-	pav_map_wait_claim(map, w);
-	return WALK_WAIT;
+	if (!READ_ONCE(map->stuck))
+		return WALK_CLAIM;
+	pav_reached("no space for the map");
+	map->want_checkpoint(map->ctx);
+	return WALK_NO_SPACE;
 }
 
-/* Gives @parent (NULL: the volume) a child at @idx, unless it has one: *@nr is its number. Or @w waits; or there is no space. Parent pinned. */
-static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, struct pav_waiter *w, u64 *child)
+/* Gives @parent (NULL: the volume) a child at @idx, unless it has one: *@child is its number. Or there is no claim to be had. Parent pinned. */
+static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, u64 *child)
 {
 	struct pav_map *map = vol->map;
 	struct pav_node *n;
@@ -112,10 +110,10 @@ static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, uns
 		}
 	}
 	spin_unlock_irqrestore(&vol->tree_lock, flags);
-	return ok ? WALK_FOUND : wait_claim(map, w);
+	return ok ? WALK_FOUND : no_claim(map);
 }
 
-/* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. */
+/* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. WALK_CLAIM: a claim is needed, wait for one; only with @create. */
 static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_waiter *w, struct pav_node **leaf)
 {
 	struct pav_map *map = vol->map;
@@ -124,7 +122,7 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 	struct pav_node *n = NULL;
 
 	if (!nr && create) {
-		enum walk walk = make_child(vol, NULL, 0, w, &nr);
+		enum walk walk = make_child(vol, NULL, 0, &nr);
 
 		if (walk != WALK_FOUND)
 			return walk;
@@ -148,7 +146,7 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 		idx = child_index(lba, depth);
 		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[idx]));
 		if (!nr && create) {
-			enum walk walk = make_child(vol, n, idx, w, &nr);
+			enum walk walk = make_child(vol, n, idx, &nr);
 
 			if (walk != WALK_FOUND) {
 				pav_node_put_look(n);
@@ -182,6 +180,13 @@ static enum walk leaf_peek(struct pav_volume *vol, u64 lba, struct pav_node **le
 		if (READ_ONCE(n->ident) != *ident)
 			return WALK_WAIT;
 	}
+}
+
+static void walk_over(struct pav_req *req)
+{
+	if (req->walking)
+		pav_map_turn_over(req->vol->map);
+	req->walking = false;
 }
 
 /* ---- read ---- */
@@ -332,6 +337,7 @@ static void read_slow(struct pav_waiter *w)
 		pav_req_zero(req, req->next, req->cells - req->next);
 		break;
 	case WALK_ERROR:
+	case WALK_CLAIM:
 	case WALK_NO_SPACE:
 		req->error = -EIO;
 		break;
@@ -340,7 +346,27 @@ static void read_slow(struct pav_waiter *w)
 		pav_node_put_look(leaf);
 		break;
 	}
+	walk_over(req);
 	read_put(req);
+}
+
+static void read_turn(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	req->walking = true;
+	req->wait.fn = read_slow;
+	read_slow(w);
+}
+
+/* The first load is on the house; who needs more waits for a turn. */
+static void read_again(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	req->wait.fn = read_turn;
+	if (pav_map_turn(req->vol->map, w))
+		read_turn(w);
 }
 
 void pav_map_read(struct pav_req *req)
@@ -371,7 +397,8 @@ void pav_map_read(struct pav_req *req)
 	default:
 		break;
 	}
-	req->wait.fn = read_slow;
+	req->walking = false;
+	req->wait.fn = read_again;
 	read_slow(&req->wait);
 }
 
@@ -430,6 +457,7 @@ static void repair_start(struct pav_waiter *w)
 	case WALK_WAIT:
 		return;
 	case WALK_ERROR:
+	case WALK_CLAIM:
 	case WALK_NO_SPACE:
 		repair_fail(r);
 		return;
@@ -499,6 +527,7 @@ static void repair_queue(struct pav_map *map, struct pav_req *req)
 /* ---- write, unmap ---- */
 
 static void write_walk(struct pav_waiter *w);
+static void write_again(struct pav_waiter *w);
 static void admit_again(struct pav_waiter *w);
 
 static void write_end(struct pav_req *req)
@@ -557,11 +586,13 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	if (!pav_node_claim(map, leaf)) {
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		pav_node_put_look(leaf);
-		req->wait.fn = write_walk;
-		if (wait_claim(map, &req->wait) == WALK_NO_SPACE) {
+		if (no_claim(map) == WALK_NO_SPACE) {
 			req->error = -ENOSPC;
 			req->done(req);
+			return;
 		}
+		req->wait.fn = write_again;
+		pav_map_wait_claim(map, &req->wait);
 		return;
 	}
 	leaf->writers++;
@@ -584,8 +615,15 @@ static void write_walk(struct pav_waiter *w)
 	struct pav_node *leaf;
 	enum walk walk = leaf_get(req->vol, req->lba, req->op == PAV_WRITE, &req->wait, &leaf);
 
+	/* If it waits it is not ours any more. */
+	if (walk != WALK_WAIT)
+		walk_over(req);
 	switch (walk) {
 	case WALK_WAIT:
+		return;
+	case WALK_CLAIM:
+		req->wait.fn = write_again;
+		pav_map_wait_claim(req->vol->map, &req->wait);
 		return;
 	case WALK_ERROR:
 	case WALK_NO_SPACE:
@@ -601,6 +639,24 @@ static void write_walk(struct pav_waiter *w)
 	}
 }
 
+static void write_turn(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	req->walking = true;
+	req->wait.fn = write_walk;
+	write_walk(w);
+}
+
+static void write_again(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	req->wait.fn = write_turn;
+	if (pav_map_turn(req->vol->map, w))
+		write_turn(w);
+}
+
 void pav_map_write(struct pav_req *req)
 {
 	struct pav_volume *vol = req->vol;
@@ -614,7 +670,8 @@ void pav_map_write(struct pav_req *req)
 	req->error = 0;
 	req->vol_id = vol->id;
 	req->hint = pav_cpu();
-	req->wait.fn = write_walk;
+	req->walking = false;
+	req->wait.fn = write_again;
 	write_walk(&req->wait);
 }
 
@@ -758,7 +815,7 @@ int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 c
 		wait_for_completion(&wait.done);
 	}
 	if (walk != WALK_FOUND)
-		return walk == WALK_NONE ? 0 : walk == WALK_NO_SPACE ? -ENOSPC : -EIO;
+		return walk == WALK_NONE ? 0 : walk == WALK_ERROR ? -EIO : -ENOSPC;
 	spin_lock_irqsave(&leaf->lock, flags);
 	ok = pav_node_claim(map, leaf) && pav_node_change(map, leaf);
 	for (i = 0; ok && i < n; i++) {
@@ -794,6 +851,7 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 	INIT_LIST_HEAD(&map->ready);
 	INIT_LIST_HEAD(&map->room);
 	INIT_LIST_HEAD(&map->claims);
+	INIT_LIST_HEAD(&map->turn_waiters);
 	INIT_LIST_HEAD(&map->dirty);
 	INIT_LIST_HEAD(&map->ckpt);
 	INIT_LIST_HEAD(&map->unmaps);
