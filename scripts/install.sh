@@ -29,4 +29,4 @@ else
 		"Remedy: apt-get install linux-headers-$kver, make clean, make install; or KVER=$built_for"
 fi
 [ -n "$root" ] || [ -e /etc/pav/pavcfg.conf ] ||
-	echo "  next: copy $prefix/share/doc/pavraid/pavcfg.conf.example to /etc/pav/pavcfg.conf, and put in this host's ports"
+	echo "  next: install -D -m 644 $prefix/share/doc/pavraid/pavcfg.conf.example /etc/pav/pavcfg.conf, and put in the ports of this host"
