@@ -49,10 +49,11 @@ def say(request):
 
 
 def one_guest(**spec):
-    """A world of one target."""
+    """A world of one target. An emulated drive that misses a doorbell hangs until the guest's driver resets it, two timeouts later:
+    short ones, then."""
     subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
     assert (REPO / "build/cmake/tests/demo/ledger").exists(), "build it first: make userland"
-    with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, **spec),)) as world:
+    with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, cmdline="nvme_core.io_timeout=6", **spec),)) as world:
         yield world.target
 
 
@@ -98,14 +99,11 @@ class Array:
     def wait_failed(self, name, drives):
         wait_until(lambda: self.drive_states(name).get("failed") == drives, f"{name}: {drives} drives shown as failed", 60)
 
-    # Ways to lose a drive: torn out, taken from the kernel, or given up by the administrator.
+    # Ways to lose a drive: torn out of its slot, or given up by the administrator.
 
     def lose(self, name, how, n):
         if how == "pull":
             self.guest.pull_drive(n)
-        elif how == "remove":
-            self.guest.sh(f"for d in /sys/class/nvme/nvme*; do read -r s <$d/serial; "
-                          f"[ $s = {self.guest.serial(n)} ] && exec sh -c \"echo 1 >$(readlink -f $d/device)/remove\"; done; exit 1")
         else:
             path, = self.paths([n])
             slot, = [d["drive-slot"] for d in self.nl.dump("drive-get", group=name) if d.get("drive-path") == path["drive-path"]]
@@ -115,9 +113,6 @@ class Array:
         if how == "pull":
             for n in numbers:
                 self.guest.insert_drive(n)
-        elif how == "remove":
-            self.guest.sh("echo 1 >/sys/bus/pci/rescan")
-            wait_until(lambda: set(numbers) <= set(self.guest.drive_names()), f"drives {numbers} are back", 60)
 
 
 # ---- power cuts ----
@@ -201,7 +196,7 @@ def rounds(rng):
         left = [p for p in left if p not in some]
         free = [n for n in ALL if not any(n in p for p in some)]
         rng.shuffle(free)
-        plan.append((("remove", "fail")[len(plan) % 2], [(p, [*p, *(free.pop() for _ in range(4))]) for p in some]))
+        plan.append((("pull", "pull", "fail")[len(plan) % 3], [(p, [*p, *(free.pop() for _ in range(4))]) for p in some]))
     for _, groups in plan:
         for _, drives in groups:
             if len(drives) == 6:
@@ -233,7 +228,7 @@ class TestDrives:
         """Two drives lost under load, for each pair of a sample: all data right, then more writes, then a life without the two."""
         rng = random.Random(SEED)
         pairs = checked = 0
-        ways = {"pull": 0, "remove": 0, "fail": 0}
+        ways = {"pull": 0, "fail": 0}
         for r, (how, groups) in enumerate(rounds(rng)):
             names = [f"p{r}-{i}" for i in range(len(groups))]
             writers = [Writer(guest, name, threads=2 if len(groups) > 1 else 8) for name in names]
@@ -269,7 +264,7 @@ class TestDrives:
             ways[how] += len(groups)
             say(f"{how}: " + ", ".join(f"drives {p} of {len(d)}" for p, d in groups) + f"; {pairs} pairs, {checked} writes: 0 lost")
         assert pairs == PAIRS
-        say(f"{pairs} pairs ({ways['pull']} torn out, {ways['remove']} removed, {ways['fail']} failed by command); "
+        say(f"{pairs} pairs ({ways['pull']} torn out, {ways['fail']} failed by command); "
             f"{checked} acknowledged writes, none lost, no error")
 
     # What a third loss must not change.
