@@ -415,6 +415,33 @@ def test_insert_use_remove_many_times(guest, nl):
     nl.do("group-import", drives=drives(guest))
 
 
+def test_corrupt_superblocks(guest, nl):
+    """Refused by drive and reason. One good slot of the two is enough, and what is put right is taken again."""
+    settle(guest)
+    nl.do("group-export", group="g1")
+    path = drives(guest)[2]["drive-path"]
+    save, restore = "dd if={} of={} bs=4k skip=8 count=9 status=none", "dd if={} of={} bs=4k seek=8 count=9 status=none"
+    guest.sh(save.format(path, "/tmp/sb"))
+    for code, text, source, byte, cells in [
+        (errno.EUCLEAN, "superblock checksum mismatch", "urandom", 100, "8 16"),
+        (errno.EUCLEAN, "superblock checksum mismatch", "urandom", 4000, "8 16"),
+        (errno.ENOENT, "holds no superblock", "zero", 0, "8 16"),
+        (0, "", "urandom", 100, "8"),
+        (0, "", "urandom", 100, "16"),
+    ]:
+        guest.sh(f"for c in {cells}; do dd if=/dev/{source} of={path} bs=1 count=16 seek=$((c * 4096 + {byte})) conv=notrunc status=none; done")
+        probe = nl.do("drive-probe", drive_path=path)
+        if code:
+            assert probe["error-text"] == f"drive {path}: {text}"
+            refused(nl, code, f"{path}: {text}", "group-import", drives=[{"drive-path": path}])
+        else:
+            assert "error-text" not in probe and probe["drive"]["group"] == "g1"
+        guest.sh(restore.format("/tmp/sb", path))
+    nl.do("group-import", drives=drives(guest))
+    assert nl.do("group-get", group="g1")["group-state"] == "online"
+    assert {d["drive-state"] for d in nl.dump("drive-get", group="g1")} == {"active"}
+
+
 def test_drive_fail_and_pull(guest, nl):
     guest.sh("dd if=/dev/urandom of=/dev/pav0 bs=1M count=32 oflag=direct status=none", timeout=120)
     before = guest.sh("dd if=/dev/pav0 bs=1M count=32 iflag=direct status=none | sha256sum")
