@@ -229,9 +229,10 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
-	/* For a few checkpoints of all that may be dirty; of a small group no more than a quarter. */
-	e->log.meta_reserve = 4 + 4 * e->map.nslots / (e->g.data_drives * e->g.segment_blocks);
-	e->log.meta_reserve = max_t(u32, e->g.segments / 32, min_t(u32, e->log.meta_reserve, e->g.segments / 4));
+	/* For a full checkpoint, and one more at the next open; of a small group no more than a quarter. */
+	e->log.meta_margin = pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2);
+	e->log.meta_reserve = min_t(u32, 2 + DIV_ROUND_UP(2 * e->log.meta_margin, e->g.segment_blocks), e->g.segments / 4);
+	e->log.meta_reserve = max_t(u32, e->g.segments / 32, e->log.meta_reserve);
 	error = load_segments(e, err);
 	if (!error)
 		error = load_volumes(e, err);
@@ -458,6 +459,7 @@ int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_e
 
 int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, struct pav_err *err)
 {
+	unsigned int tries;
 	u64 old;
 	int error;
 
@@ -467,9 +469,20 @@ int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, str
 	if (!error && cells < old)
 		error = pav_fail(err, -EINVAL, "volume %s has %llu MiB: it can grow, not shrink", vol->ident.name, (unsigned long long)old >> 8);
 	if (!error && cells > old) {
-		mutex_lock(&e->ckpt.lock);
-		error = pav_tree_deepen(vol, cells);
-		mutex_unlock(&e->ckpt.lock);
+		/* The checkpoint that makes room cannot run while it is kept out. */
+		for (tries = 0; tries < 16; tries++) {
+			mutex_lock(&e->ckpt.lock);
+			error = pav_tree_deepen(vol, cells);
+			mutex_unlock(&e->ckpt.lock);
+			if (error != -EAGAIN)
+				break;
+			pav_reached("growth waited for a checkpoint");
+			error = pav_checkpoint_run(&e->ckpt);
+			if (error)
+				break;
+		}
+		if (error)
+			pav_fail(err, error, "group %s: volume %s cannot grow: there is no room for its map", e->g.name, vol->ident.name);
 		vol->cells = cells;
 		if (!error)
 			error = make_durable(e, vol, "its growth", err);

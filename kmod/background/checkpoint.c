@@ -502,7 +502,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	pav_log_thaw(c->log);
 	c->freeze_ns = pav_now_ns() - start;
 
-	error = READ_ONCE(c->g->faulted) ? -EIO : pav_log_room_for_checkpoint(c->log, image_count(c)) ? 0 : -ENOSPC;
+	error = READ_ONCE(c->g->faulted) ? -EIO : pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id) ? 0 : -ENOSPC;
 	error = write_nodes(c, error);
 	if (!error)
 		error = write_volumes(c);

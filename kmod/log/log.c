@@ -63,7 +63,14 @@ static u32 data_keep(const struct pav_log *log)
 	return max_t(u32, log->meta_reserve + log->meta_growth, log->g->segments * (u64)log->g->reserve_percent / 100);
 }
 
-bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes)
+u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
+{
+	unsigned int k = max_t(int, 1, (int)log->g->data_drives - 2);
+
+	return nodes / k + nodes / 16 + log->max_rows + 8;
+}
+
+bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin)
 {
 	struct pav_stream *s = &log->streams[log->nstreams];
 	u64 rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
@@ -72,7 +79,7 @@ bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes)
 	spin_lock_irqsave(&log->lock, flags);
 	rows += (u64)(log->free + log->meta_ready) * log->g->segment_blocks;
 	spin_unlock_irqrestore(&log->lock, flags);
-	return rows >= (u64)nodes + 4 * log->max_rows;
+	return rows >= pav_log_meta_rows(log, nodes) + (margin ? log->meta_margin : 0);
 }
 
 u64 pav_log_capacity(struct pav_log *log)
@@ -202,9 +209,9 @@ int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
 	unsigned long flags;
 	int error = 0;
 
-	/* At worst every node is a stripe of its own, two rows high. The stream is idle: the checkpoint is its only user. */
+	/* The stream is idle: the checkpoint is its only user. */
 	rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
-	while (rows + log->meta_ready * log->g->segment_blocks < 2 * cells + log->max_rows) {
+	while (rows + log->meta_ready * log->g->segment_blocks < pav_log_meta_rows(log, cells)) {
 		u64 members = pav_group_members(log->g, log->cursor);
 		struct pav_set *set = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
 		s64 seg;

@@ -132,6 +132,7 @@ struct pav_log {
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor, meta_reserve;
 	unsigned int meta_ready;	/* segments that are prepared */
+	u32 meta_margin;		/* rows to be left for the next open */
 	u32 meta_growth;		/* segments metadata may still grow by; judged at each checkpoint */
 	struct pav_replay_seg replay[PAV_REPLAY_MAX];
 	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
@@ -165,8 +166,13 @@ u64 pav_log_freeze(struct pav_log *log);
 void pav_log_snapshot(struct pav_log *log);	/* while frozen: marks what the replay list will drop */
 void pav_log_thaw(struct pav_log *log);
 /* Makes sure that the metadata stream can take @cells more without opening a segment that is not in state META yet. -ENOSPC */
-/* Can a checkpoint that writes @nodes nodes be finished? One that cannot must not begin: what it wrote would stay in the way. */
-bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes);
+/* Rows that @nodes nodes may take: full rows, some narrow stripes for every batch, and a segment's end. */
+u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes);
+/*
+ * Can a checkpoint that writes @nodes nodes be finished? One that cannot must not begin: what it wrote would stay in the way. @margin: and leave room for
+ * the checkpoint that ends the next replay, when what is left of open segments is lost.
+ */
+bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin);
 int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
 
 /* ---- segments (log.c) ---- */

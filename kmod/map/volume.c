@@ -74,16 +74,6 @@ int pav_volume_decode(struct pav_map *map, unsigned int id, const struct pav_d_v
 	return 0;
 }
 
-struct wait_claim {
-	struct pav_waiter w;
-	struct completion done;
-};
-
-static void wake_claim(struct pav_waiter *w)
-{
-	complete(&container_of(w, struct wait_claim, w)->done);
-}
-
 int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 {
 	struct pav_map *map = vol->map;
@@ -91,28 +81,21 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 	unsigned long flags;
 
 	while (PAV_TOP_DEPTH(READ_ONCE(vol->top)) < depth) {
-		struct wait_claim wait;
 		struct pav_node *n;
 		u64 nr, top;
-		bool ok;
+		bool ok = false;
 
 		nr = atomic64_inc_return(&map->next_node) - 1;
-		wait.w.fn = wake_claim;
-		init_completion(&wait.done);
 		n = pav_node_new(map, nr);
 		if (n) {
 			spin_lock_irqsave(&n->lock, flags);
 			ok = pav_node_claim(map, n) && pav_node_change(map, n);
 			spin_unlock_irqrestore(&n->lock, flags);
 		}
-		if (!n || !ok) {
+		if (!ok) {
 			if (n)
 				pav_node_put(map, n);
-			if (READ_ONCE(map->stuck))
-				return -ENOSPC;
-			pav_map_wait_claim(map, &wait.w);
-			wait_for_completion(&wait.done);
-			continue;
+			return -EAGAIN;
 		}
 		spin_lock_irqsave(&vol->tree_lock, flags);
 		top = vol->top;
