@@ -251,6 +251,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
+	pav_log_free_dead_at_open(&e->log);
 	WRITE_ONCE(e->g.faulted, false);
 	error = start(e, err);
 	if (error)
@@ -373,13 +374,16 @@ static bool is_blank(const u8 *id)
 	return !memcmp(id, zero, sizeof(zero));
 }
 
-/* Makes a change to @vol's record durable. */
+/*
+ * Makes a change to @vol's record durable. The checkpoint lock is held since before the change: another checkpoint in between could make durable what this
+ * one fails to, and what is then taken back.
+ */
 static int make_durable(struct pav_engine *e, struct pav_volume *vol, const char *what, struct pav_err *err)
 {
 	int error;
 
 	vol->dirty = true;
-	error = pav_checkpoint_run(&e->ckpt);
+	error = pav_checkpoint_locked(&e->ckpt, 0, 0);
 	if (error)
 		pav_fail(err, error, "group %s: volume %s: %s could not be made durable (%s)", e->g.name, vol->ident.name, what,
 			 error == -ENOSPC ? "no space" : "I/O error");
@@ -428,14 +432,17 @@ int pav_volume_create(struct pav_engine *e, const struct pav_volume_ident *ident
 	vol->cells = cells;
 	vol->top = PAV_TOP(0, pav_tree_depth(cells));
 	vol->birth = e->log.birth;
+	mutex_lock(&e->ckpt.lock);
 	e->map.volumes[id] = vol;
 	error = make_durable(e, vol, "its creation", err);
 	if (error) {
 		/* Its record may be on its way already: the next checkpoint takes it back, and with it the number. */
 		vol->state = PAV_VOLUME_NONE;
 		vol->dirty = true;
-		goto out;
 	}
+	mutex_unlock(&e->ckpt.lock);
+	if (error)
+		goto out;
 	*out = vol;
 out:
 	mutex_unlock(&e->control);
@@ -447,11 +454,13 @@ int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_e
 	int error;
 
 	mutex_lock(&e->control);
+	mutex_lock(&e->ckpt.lock);
 	vol->state = PAV_VOLUME_DELETING;
 	error = make_durable(e, vol, "its deletion", err);
 	if (error)
 		vol->state = PAV_VOLUME_LIVE;
-	else if (finish_delete(e, vol))
+	mutex_unlock(&e->ckpt.lock);
+	if (!error && finish_delete(e, vol))
 		pav_log(PAV_WARN, "%s: the space of a deleted volume is given back at the next import", e->g.name);
 	mutex_unlock(&e->control);
 	return error;
@@ -470,24 +479,26 @@ int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, str
 		error = pav_fail(err, -EINVAL, "volume %s has %llu MiB: it can grow, not shrink", vol->ident.name, (unsigned long long)old >> 8);
 	if (!error && cells > old) {
 		/* The checkpoint that makes room cannot run while it is kept out. */
-		for (tries = 0; tries < 16; tries++) {
+		for (tries = 0;; tries++) {
 			mutex_lock(&e->ckpt.lock);
 			error = pav_tree_deepen(vol, cells);
 			mutex_unlock(&e->ckpt.lock);
 			if (error != -EAGAIN)
 				break;
 			pav_reached("growth waited for a checkpoint");
-			error = pav_checkpoint_run(&e->ckpt);
+			error = tries < 16 ? pav_checkpoint_run(&e->ckpt) : -ENOSPC;
 			if (error)
 				break;
 		}
 		if (error)
 			pav_fail(err, error, "group %s: volume %s cannot grow: there is no room for its map", e->g.name, vol->ident.name);
+		mutex_lock(&e->ckpt.lock);
 		vol->cells = cells;
 		if (!error)
 			error = make_durable(e, vol, "its growth", err);
 		if (error)
 			vol->cells = old;
+		mutex_unlock(&e->ckpt.lock);
 	}
 	mutex_unlock(&e->control);
 	return error;
@@ -506,12 +517,14 @@ int pav_volume_rename(struct pav_engine *e, struct pav_volume *vol, const char *
 	}
 	error = check_new_name(e, name, err);
 	if (!error) {
+		mutex_lock(&e->ckpt.lock);
 		memcpy(old, vol->ident.name, sizeof(old));
 		memset(vol->ident.name, 0, sizeof(vol->ident.name));
 		strscpy(vol->ident.name, name, sizeof(vol->ident.name));
 		error = make_durable(e, vol, "its new name", err);
 		if (error)
 			memcpy(vol->ident.name, old, sizeof(old));
+		mutex_unlock(&e->ckpt.lock);
 	}
 	mutex_unlock(&e->control);
 	return error;
@@ -549,6 +562,7 @@ int pav_volume_set_prop(struct pav_engine *e, struct pav_volume *vol, const char
 	if (!old)
 		return pav_fail(err, -ENOMEM, "volume %s: out of memory", vol->ident.name);
 	mutex_lock(&e->control);
+	mutex_lock(&e->ckpt.lock);
 	memcpy(old, vol->props, sizeof(vol->props));
 	old_bytes = vol->props_bytes;
 	now = find_prop(vol, key, &pair, &bytes);
@@ -574,6 +588,7 @@ int pav_volume_set_prop(struct pav_engine *e, struct pav_volume *vol, const char
 		vol->props_bytes = old_bytes;
 	}
 out:
+	mutex_unlock(&e->ckpt.lock);
 	mutex_unlock(&e->control);
 	pav_free(old);
 	return error;

@@ -286,9 +286,9 @@ static unsigned int image_count(struct pav_checkpoint *c)
 	u32 i;
 
 	for (i = 0; i < c->log->seg_nodes; i++)
-		n += c->seg_snap[i];
+		n += c->seg_snap[i] || READ_ONCE(c->log->seg_dirty[i]);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
-		n += c->map->volumes[id] && c->map->volumes[id]->snapped;
+		n += c->map->volumes[id] && (c->map->volumes[id]->snapped || c->map->volumes[id]->dirty);
 	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
 }
 
@@ -457,6 +457,22 @@ static void move_metadata(struct pav_checkpoint *c)
 	}
 }
 
+/* There is no room to finish a checkpoint: whoever hoped for one is told. */
+static int no_room(struct pav_checkpoint *c)
+{
+	struct list_head unmaps;
+
+	pav_reached("no room for a checkpoint");
+	WRITE_ONCE(c->map->stuck, true);
+	INIT_LIST_HEAD(&unmaps);
+	pav_map_take_unmaps(c->map, &unmaps);
+	pav_map_unmaps_done(&unmaps, -ENOSPC);
+	pav_log_check_full(c->log, true);
+	pav_map_room(c->map);
+	pav_log_kick(c->log);
+	return -ENOSPC;
+}
+
 /* Space changes hands in checkpoints: told here when it becomes short, once for each threshold on the way up. */
 static void tell_space(struct pav_checkpoint *c)
 {
@@ -494,6 +510,9 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 
 	INIT_LIST_HEAD(&unmaps);
 	move_metadata(c);
+	/* Asked before anything is touched: then nothing need be undone. */
+	if (!READ_ONCE(c->g->faulted) && !pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id))
+		return no_room(c);
 	m.seq = pav_log_freeze(c->log);
 	pav_map_apply_unmaps(map, &unmaps);
 	if (seq)
@@ -502,8 +521,7 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	pav_log_thaw(c->log);
 	c->freeze_ns = pav_now_ns() - start;
 
-	error = READ_ONCE(c->g->faulted) ? -EIO : pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id) ? 0 : -ENOSPC;
-	error = write_nodes(c, error);
+	error = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);
 	if (!error)
 		error = write_volumes(c);
 	if (!error)

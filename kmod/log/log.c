@@ -513,6 +513,22 @@ int pav_log_load_replay_list(struct pav_log *log)
 	return 0;
 }
 
+void pav_log_free_dead_at_open(struct pav_log *log)
+{
+	u32 i;
+
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if ((s->state != PAV_SEG_DATA && s->state != PAV_SEG_META) || s->replaying || atomic_read(&s->live))
+			continue;
+		atomic_dec(&s->set->segments);
+		s->state = PAV_SEG_FREE;
+		log->free++;
+		seg_dirty(log, i);
+	}
+}
+
 void pav_log_replayed_segment(struct pav_log *log, u32 seg)
 {
 	if (log->seg[seg].state != PAV_SEG_RESERVED)

@@ -198,6 +198,8 @@ u64 pav_log_capacity(struct pav_log *log);
 int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d);	/* from the table; -ENOMEM, -EUCLEAN */
 void pav_log_found_meta(struct pav_log *log, u64 loc);	/* the node table points there: the segment is in use, whatever the segment table says */
 int pav_log_load_replay_list(struct pav_log *log);	/* after the table: sets apart what stripes may lie in; -ENOMEM */
+/* Once all is counted: what the checkpoint calls in use, but nothing is alive in, is free. No readers yet, and replay does not need it. */
+void pav_log_free_dead_at_open(struct pav_log *log);
 void pav_log_replayed_segment(struct pav_log *log, u32 seg);	/* a stripe in it was taken */
 /* After the checkpoint that ends replay: what was set apart and turned out empty is free again. Returns whether any was. */
 bool pav_log_end_replay(struct pav_log *log);

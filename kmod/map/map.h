@@ -177,6 +177,7 @@ void pav_map_read(struct pav_req *req);
 void pav_map_write(struct pav_req *req);	/* and unmap */
 /* Applies what could not go through the log; while frozen, process context. Returns them in @done, to be acknowledged after the commit. */
 void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done);
+void pav_map_take_unmaps(struct pav_map *map, struct list_head *list);	/* … that wait, not applied */
 void pav_map_unmaps_done(struct list_head *done, int error);
 /* Waits until every read that had begun has ended. Process context. */
 void pav_map_wait_readers(struct pav_map *map);

@@ -743,14 +743,21 @@ static void unmap_direct(struct pav_req *req)
 	map->want_checkpoint(map->ctx);
 }
 
+void pav_map_take_unmaps(struct pav_map *map, struct list_head *list)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&map->lock, flags);
+	list_splice_init(&map->unmaps, list);
+	spin_unlock_irqrestore(&map->lock, flags);
+}
+
 void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done)
 {
 	unsigned long flags;
 	struct pav_req *req;
 
-	spin_lock_irqsave(&map->lock, flags);
-	list_splice_init(&map->unmaps, done);
-	spin_unlock_irqrestore(&map->lock, flags);
+	pav_map_take_unmaps(map, done);
 	list_for_each_entry(req, done, link) {
 		struct pav_node *leaf = req->leaf;
 		bool ok;
