@@ -463,7 +463,7 @@ static int no_room(struct pav_checkpoint *c)
 	struct list_head unmaps;
 
 	pav_reached("no room for a checkpoint");
-	WRITE_ONCE(c->map->stuck, true);
+	WRITE_ONCE(c->map->stuck, -ENOSPC);
 	INIT_LIST_HEAD(&unmaps);
 	pav_map_take_unmaps(c->map, &unmaps);
 	pav_map_unmaps_done(&unmaps, -ENOSPC);
@@ -546,10 +546,10 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 		c->hoped = again && !c->log->reserved;
 		tell_space(c);
 		atomic64_inc(&c->count);
-		WRITE_ONCE(map->stuck, false);
+		WRITE_ONCE(map->stuck, 0);
 	} else {
 		pav_reached("checkpoint failed");
-		WRITE_ONCE(map->stuck, true);
+		WRITE_ONCE(map->stuck, error);
 		pav_log(PAV_ERR, "%s: checkpoint failed: error %d; the one before it stands", c->g->name, error);
 	}
 	c->last_ns = pav_now_ns() - start;

@@ -103,7 +103,7 @@ struct pav_map {
 	unsigned int turns;		/* requests that may still begin to load their way down a tree; with lock */
 	struct list_head turn_waiters;
 	atomic_t claimed;		/* nodes dirty or about to be */
-	bool stuck;			/* the last checkpoint failed: no room will come of waiting */
+	int stuck;			/* why the last checkpoint failed (-errno): no room will come of waiting */
 	unsigned int claim_limit;
 
 	spinlock_t dirty_lock;

@@ -65,11 +65,13 @@ static u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 /* A limit on dirty nodes is reached. A checkpoint makes room; unless there is no room for checkpoints. */
 static enum walk no_claim(struct pav_map *map)
 {
-	if (!READ_ONCE(map->stuck))
+	int stuck = READ_ONCE(map->stuck);
+
+	if (!stuck)
 		return WALK_CLAIM;
 	pav_reached("no space for the map");
 	map->want_checkpoint(map->ctx);
-	return WALK_NO_SPACE;
+	return stuck == -ENOSPC ? WALK_NO_SPACE : WALK_ERROR;
 }
 
 /* Gives @parent (NULL: the volume) a child at @idx, unless it has one: *@child is its number. Or there is no claim to be had. Parent pinned. */
@@ -568,6 +570,7 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	unsigned int first = req->lba % PAV_LEAF_ENTRIES;
 	struct pav_waiter *w;
 	unsigned long flags;
+	enum walk walk;
 	bool blocked;
 
 	req->leaf = leaf;
@@ -586,8 +589,9 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	if (!pav_node_claim(map, leaf)) {
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		pav_node_put_look(leaf);
-		if (no_claim(map) == WALK_NO_SPACE) {
-			req->error = -ENOSPC;
+		walk = no_claim(map);
+		if (walk != WALK_CLAIM) {
+			req->error = walk == WALK_NO_SPACE ? -ENOSPC : -EIO;
 			req->done(req);
 			return;
 		}
