@@ -12,7 +12,7 @@
 #include "toy_engine.h"
 
 #define TOY_MAGIC	0x59544f54u
-#define TOY_CHUNKS	16		/* a volume's touched MiB */
+#define TOY_CHUNKS	600		/* a volume's touched MiB */
 #define TOY_VOLUMES	16
 #define TOY_RESERVE	256		/* blocks that metadata has for itself */
 

@@ -55,7 +55,7 @@ class ToyBug : public testing::TestWithParam<toy_bug> {};
 
 TEST_P(ToyBug, IsFound)
 {
-	const uint64_t seed = first_failure(GetParam(), 200);
+	const uint64_t seed = first_failure(GetParam(), 1000);
 
 	EXPECT_NE(seed, 0U);
 	RecordProperty("seed", std::to_string(seed));
