@@ -22,12 +22,31 @@ static u64 entry_set(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 	return old;
 }
 
+/* Puts a block of the node table on the list of its level. Its lock held. */
+static void table_dirty(struct pav_map *map, struct pav_node *t)
+{
+	lockdep_assert_held(&t->lock);
+	if (t->dirty)
+		return;
+	t->dirty = true;
+	spin_lock(&map->dirty_lock);
+	list_add_tail(&t->dirty_link, &map->tdirty[PAV_KEY_LEVEL(t->key)]);
+	map->tdirty_count++;
+	spin_unlock(&map->dirty_lock);
+}
+
+/* Must this block of the segment table be in the checkpoint? */
+static bool segments_changed(const struct pav_checkpoint *c, u32 node)
+{
+	return c->seg_snap[node] || READ_ONCE(c->log->seg_dirty[node]);
+}
+
 /* Sets the entry of @key (a node, or a block of the node table) in the block above it. */
 static int table_set(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc)
 {
 	struct pav_map *map = c->map;
 	int level = PAV_KEY_LEVEL(key);
-	u64 index = key & ((1ULL << 56) - 1), old;
+	u64 index = PAV_KEY_INDEX(key), old;
 	struct pav_d_entry *e;
 	struct pav_node *t = NULL;
 	unsigned long flags;
@@ -45,13 +64,7 @@ static int table_set(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc)
 	if (t) {
 		spin_lock_irqsave(&t->lock, flags);
 		old = entry_set(e, loc, crc, c->log->birth);
-		if (!t->dirty) {
-			t->dirty = true;
-			spin_lock(&map->dirty_lock);
-			list_add_tail(&t->dirty_link, &map->tdirty[level + 1]);
-			map->tdirty_count++;
-			spin_unlock(&map->dirty_lock);
-		}
+		table_dirty(map, t);
 		spin_unlock_irqrestore(&t->lock, flags);
 	} else {
 		old = entry_set(e, loc, crc, c->log->birth);
@@ -215,6 +228,7 @@ static int write_nodes(struct pav_checkpoint *c, int error)
 
 	while ((n = take_first(map, &map->ckpt))) {
 		unsigned long flags;
+		u8 *image;
 
 		if (error) {
 			node_cleaned(map, n, true);
@@ -227,15 +241,12 @@ static int write_nodes(struct pav_checkpoint *c, int error)
 			node_cleaned(map, n, error != 0);
 			continue;
 		}
-		{
-			u8 *image = stage(c, n->key, n, &error);
-
-			spin_lock_irqsave(&n->lock, flags);
-			memcpy(image, n->shadow ? n->shadow : n->data, PAV_CELL_BYTES);
-			/* It keeps its claim until then: it takes a slot that loads cannot have. */
-			n->staged = true;
-			spin_unlock_irqrestore(&n->lock, flags);
-		}
+		image = stage(c, n->key, n, &error);
+		spin_lock_irqsave(&n->lock, flags);
+		memcpy(image, n->shadow ? n->shadow : n->data, PAV_CELL_BYTES);
+		/* Until its image is written it keeps its claim: it takes a slot that loads cannot have. */
+		n->staged = true;
+		spin_unlock_irqrestore(&n->lock, flags);
 		node_cleaned(map, n, false);
 		/* Blocks of the node table take slots too: not too many of them. */
 		if (!error && map->tdirty_count > map->nslots / 8)
@@ -286,7 +297,7 @@ static unsigned int image_count(struct pav_checkpoint *c)
 	u32 i;
 
 	for (i = 0; i < c->log->seg_nodes; i++)
-		n += c->seg_snap[i] || READ_ONCE(c->log->seg_dirty[i]);
+		n += segments_changed(c, i);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		n += c->map->volumes[id] && (c->map->volumes[id]->snapped || c->map->volumes[id]->dirty);
 	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
@@ -300,7 +311,7 @@ static int write_segments(struct pav_checkpoint *c)
 	int error;
 
 	for (i = 0; i < c->log->seg_nodes; i++)
-		n += c->seg_snap[i] || READ_ONCE(c->log->seg_dirty[i]);
+		n += segments_changed(c, i);
 	/* Every dirty block of the table, those the segments' images will dirty, all the way up. */
 	tables = c->map->tdirty_count + 2 * n + 2 * PAV_TABLE_LEVELS;
 	tables += tables / 2;
@@ -311,7 +322,7 @@ static int write_segments(struct pav_checkpoint *c)
 	for (i = 0; i < c->log->seg_nodes && !error; i++) {
 		u8 *image;
 
-		if (!c->seg_snap[i] && !READ_ONCE(c->log->seg_dirty[i]))
+		if (!segments_changed(c, i))
 			continue;
 		image = stage(c, PAV_NR_SEGMENTS + i, NULL, &error);
 		encode_segments(c, i, image);
@@ -430,13 +441,8 @@ static bool mark_victims(struct pav_checkpoint *c, int level, u64 index)
 
 			t = pav_node_get_wait(map, PAV_TABLE_KEY(level - 1, below));
 			spin_lock_irqsave(&t->lock, flags);
-			if (!t->dirty && !t->error) {
-				t->dirty = true;
-				spin_lock(&map->dirty_lock);
-				list_add_tail(&t->dirty_link, &map->tdirty[level - 1]);
-				map->tdirty_count++;
-				spin_unlock(&map->dirty_lock);
-			}
+			if (!t->error)
+				table_dirty(map, t);
 			spin_unlock_irqrestore(&t->lock, flags);
 			pav_node_put(map, t);
 		}

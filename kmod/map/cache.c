@@ -322,7 +322,7 @@ static bool find_or_wait(struct pav_map *map, u64 key, struct pav_waiter *w, str
 struct pav_node *pav_node_get(struct pav_map *map, u64 key, struct pav_waiter *w)
 {
 	int level = PAV_KEY_LEVEL(key);
-	u64 index = key & ((1ULL << 56) - 1);
+	u64 index = PAV_KEY_INDEX(key);
 	unsigned int h = hash(map, key);
 	struct pav_node *n, *table = NULL, *slot = NULL;
 	struct pav_d_entry e = map->root;

@@ -23,6 +23,7 @@
 
 #define PAV_TABLE_KEY(level, index)	((u64)((level) + 1) << 56 | (index))
 #define PAV_KEY_LEVEL(key)		((int)((key) >> 56) - 1)	/* -1: no block of the node table, but a node */
+#define PAV_KEY_INDEX(key)		((key) & ((1ULL << 56) - 1))	/* the node's number, or the block's index in its level */
 #define PAV_BUSY_LOC			(~0ULL)		/* an entry that is being changed right now */
 #define PAV_SHADOWS			64u
 #define PAV_REPAIRS			16u
@@ -127,7 +128,7 @@ struct pav_map {
 	void (*want_checkpoint)(void *ctx);
 	void *ctx;
 
-	atomic64_t hits, misses, evictions, retries, mismatches;
+	atomic64_t misses, evictions, retries, mismatches;
 };
 
 int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, const struct pav_open_params *p);
