@@ -229,14 +229,10 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
-	/* For a full checkpoint, and one more at the next open; of a small group no more than a quarter. */
 	/* No more may be dirty than a sixteenth of the group could take: in a small one, less than the cache would bear. */
 	while (e->map.claim_limit > 24 &&
 	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 16)
 		e->map.claim_limit -= e->map.claim_limit / 4;
-	e->log.meta_margin = pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2);
-	e->log.meta_reserve = min_t(u32, 2 + DIV_ROUND_UP(2 * e->log.meta_margin, e->g.segment_blocks), e->g.segments / 4);
-	e->log.meta_reserve = max_t(u32, e->g.segments / 32, e->log.meta_reserve);
 	error = load_segments(e, err);
 	if (!error)
 		error = load_volumes(e, err);
@@ -256,6 +252,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		goto fail;
 	}
 	pav_log_free_dead_at_open(&e->log);
+	pav_checkpoint_loaded(&e->ckpt);
 	WRITE_ONCE(e->g.faulted, false);
 	error = start(e, err);
 	if (error)

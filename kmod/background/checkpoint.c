@@ -290,7 +290,13 @@ static void encode_segments(struct pav_checkpoint *c, u32 node, u8 *image)
 	}
 }
 
-/* How many nodes the checkpoint will write: dirty ones, records, and the blocks of the node table above them, as far as that can be told. */
+/* @n nodes, and the blocks of the node table above them, as far as that can be told. */
+static unsigned int with_table(unsigned int n)
+{
+	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
+}
+
+/* How many nodes the checkpoint will write: dirty ones and records. */
 static unsigned int image_count(struct pav_checkpoint *c)
 {
 	unsigned int n = atomic_read(&c->map->claimed) + c->map->tdirty_count, id;
@@ -300,7 +306,17 @@ static unsigned int image_count(struct pav_checkpoint *c)
 		n += segments_changed(c, i);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		n += c->map->volumes[id] && (c->map->volumes[id]->snapped || c->map->volumes[id]->dirty);
-	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
+	return with_table(n);
+}
+
+/* The largest checkpoint there can be: every claim taken, every record changed. */
+static u32 largest_rows(struct pav_checkpoint *c)
+{
+	unsigned int n = c->map->claim_limit + c->log->seg_nodes, id;
+
+	for (id = 0; id < PAV_MAX_VOLUMES; id++)
+		n += c->map->volumes[id] != NULL;
+	return pav_log_meta_rows(c->log, with_table(n));
 }
 
 /* Last of all that needs room: no segment may change its state between the images made here and the commit, but ones in the replay list. */
@@ -348,6 +364,15 @@ static void change_superblock(void *ctx, struct pav_d_superblock *sb)
 	sb->checkpoint = cpu_to_le32(m->c->log->birth);
 }
 
+void pav_checkpoint_loaded(struct pav_checkpoint *c)
+{
+	u32 i;
+
+	/* An image may be made of a block that was clean at the snapshot and is not any more: it tells what these say. */
+	for (i = 0; i < c->g->segments; i++)
+		c->live_snap[i] = atomic_read(&c->log->seg[i].live);
+}
+
 static void snapshot(struct pav_checkpoint *c)
 {
 	struct pav_map *map = c->map;
@@ -358,7 +383,7 @@ static void snapshot(struct pav_checkpoint *c)
 
 	pav_log_snapshot(c->log);
 	bitmap_zero(c->dead, c->g->segments);
-	pav_log_find_dead(c->log, c->dead);
+	pav_log_find_dead(c->log, PAV_SEG_DATA, c->dead);
 	for (i = 0; i < c->log->seg_nodes; i++) {
 		if (!READ_ONCE(c->log->seg_dirty[i]))
 			continue;
@@ -451,16 +476,19 @@ static bool mark_victims(struct pav_checkpoint *c, int level, u64 index)
 }
 
 /*
- * Checkpoints write nodes anew and leave holes where they were. When segments become few, what still lies in the emptier metadata segments is
- * written anew too, so that they die.
+ * Checkpoints write nodes anew and leave holes where they were. When segments become few, what still lies in the emptiest metadata segments is
+ * written anew too, so that they die. Returns whether there was anything to move.
  */
-static void move_metadata(struct pav_checkpoint *c)
+static bool move_metadata(struct pav_checkpoint *c)
 {
+	int budget = (int)c->map->claim_limit / 2 - atomic_read(&c->map->claimed);
+
 	bitmap_zero(c->dead, c->g->segments);
-	if (!READ_ONCE(c->g->faulted) && pav_log_sparse_meta(c->log, c->dead)) {
-		pav_reached("metadata moved");
-		mark_victims(c, PAV_TABLE_LEVELS - 1, 0);
-	}
+	if (READ_ONCE(c->g->faulted) || budget <= 0 || !pav_log_sparse_meta(c->log, image_count(c), budget, c->dead))
+		return false;
+	pav_reached("metadata moved");
+	mark_victims(c, PAV_TABLE_LEVELS - 1, 0);
+	return true;
 }
 
 /* There is no room to finish a checkpoint: whoever hoped for one is told. */
@@ -503,7 +531,7 @@ static void tell_space(struct pav_checkpoint *c)
 	c->told_full = full;
 }
 
-int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
+static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool *moved)
 {
 	struct pav_map *map = c->map;
 	struct list_head unmaps;
@@ -515,7 +543,8 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	u32 i;
 
 	INIT_LIST_HEAD(&unmaps);
-	move_metadata(c);
+	c->log->meta_margin = largest_rows(c);
+	*moved = move_metadata(c);
 	/* Asked before anything is touched: then nothing need be undone. */
 	if (!READ_ONCE(c->g->faulted) && !pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id))
 		return no_room(c);
@@ -535,6 +564,8 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	if (!error)
 		error = flush_table(c);
 	c->staged = 0;
+	/* Only checkpoints let go of metadata: what this one leaves empty is not needed once it is committed. */
+	pav_log_find_dead(c->log, PAV_SEG_META, c->dead);
 	if (!error)
 		error = pav_group_commit(c->g, true, change_superblock, &m);
 	if (!error) {
@@ -553,6 +584,9 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 		tell_space(c);
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, 0);
+		/* In the middle of replay nothing is refused: what is replayed was acknowledged. */
+		if (!seq)
+			pav_map_set_node_room(map, pav_log_node_room(c->log));
 	} else {
 		pav_reached("checkpoint failed");
 		WRITE_ONCE(map->stuck, error);
@@ -565,6 +599,22 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	pav_log_kick(c->log);
 	if (again)
 		pav_checkpoint_want(c);
+	return error;
+}
+
+int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
+{
+	unsigned int round = 0;
+	bool moved;
+	int error = write_checkpoint(c, seq, log_id, &moved);
+
+	/* Left with too little room for the next ones: empties sparse metadata segments until there is enough, as long as that gains anything. */
+	while (!error && pav_log_meta_short(c->log) && round++ < PAV_CKPT_ROUNDS) {
+		pav_reached("checkpoint to gain room");
+		error = write_checkpoint(c, seq, 0, &moved);
+		if (!moved)
+			break;
+	}
 	return error;
 }
 

@@ -17,6 +17,7 @@
 #include "../map/map.h"
 
 #define PAV_CKPT_BATCH	64u
+#define PAV_CKPT_ROUNDS	16u		/* checkpoints in a row to gain room */
 
 struct pav_checkpoint {
 	struct pav_group *g;
@@ -47,6 +48,8 @@ struct pav_checkpoint {
 int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pav_log *log, struct pav_map *map);
 void pav_checkpoint_free(struct pav_checkpoint *c);
 
+/* The segment table is loaded; called once, before the first checkpoint. */
+void pav_checkpoint_loaded(struct pav_checkpoint *c);
 /* Asks for one soon. Any context. */
 void pav_checkpoint_want(void *c);
 

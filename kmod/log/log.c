@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Segments and the replay list.
+ * Segments and the replay list. Who may take a free one: space.c.
  *
  * A data segment goes FREE -> RESERVED (in the replay list, so that replay will look there) -> DATA (opened by a stream) -> closed when full ->
  * out of the list with the first checkpoint that covers all its stripes -> FREE again with the first checkpoint that finds nothing alive in it.
@@ -18,6 +18,23 @@ void pav_log_live(struct pav_log *log, u64 loc, int delta)
 	u32 seg = pav_loc_seg(loc);
 
 	atomic_add(delta, &log->seg[seg].live);
+	/* Of metadata segments the table keeps no count. */
+	if (log->seg[seg].state == PAV_SEG_META)
+		atomic64_add(delta, &log->meta_live);
+	else
+		seg_dirty(log, seg);
+}
+
+void pav_log_seg_free(struct pav_log *log, u32 seg)
+{
+	struct pav_segment *s = &log->seg[seg];
+
+	lockdep_assert_held(&log->lock);
+	if (s->state == PAV_SEG_META)
+		log->meta_segs--;
+	atomic_dec(&s->set->segments);
+	s->state = PAV_SEG_FREE;
+	log->free++;
 	seg_dirty(log, seg);
 }
 
@@ -54,52 +71,6 @@ static s64 take_free(struct pav_log *log, u32 keep)
 	return -1;
 }
 
-/*
- * Free segments that user data leaves alone: the group's reserve; but at least what metadata needs to go on: a few checkpoints' worth, and what it may
- * grow by until the emptying of sparse segments (pav_log_sparse_meta) holds it at twice its live size.
- */
-static u32 data_keep(const struct pav_log *log)
-{
-	return max_t(u32, log->meta_reserve + log->meta_growth, log->g->segments * (u64)log->g->reserve_percent / 100);
-}
-
-u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
-{
-	unsigned int k = max_t(int, 1, (int)log->g->data_drives - 2);
-
-	return nodes / k + nodes / 16 + log->max_rows + 8;
-}
-
-bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin)
-{
-	struct pav_stream *s = &log->streams[log->nstreams];
-	u64 rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
-	unsigned long flags;
-
-	spin_lock_irqsave(&log->lock, flags);
-	rows += (u64)(log->free + log->meta_ready) * log->g->segment_blocks;
-	spin_unlock_irqrestore(&log->lock, flags);
-	return rows >= pav_log_meta_rows(log, nodes) + (margin ? log->meta_margin : 0);
-}
-
-u64 pav_log_capacity(struct pav_log *log)
-{
-	return (u64)(log->g->segments - data_keep(log)) * log->g->segment_blocks * log->g->data_drives;
-}
-
-u64 pav_log_free_cells(struct pav_log *log)
-{
-	unsigned long flags;
-	u32 i, segs;
-
-	spin_lock_irqsave(&log->lock, flags);
-	segs = log->free > data_keep(log) ? log->free - data_keep(log) : 0;
-	for (i = 0; i < log->replays; i++)
-		segs += !log->replay[i].opened;
-	spin_unlock_irqrestore(&log->lock, flags);
-	return (u64)segs * log->g->segment_blocks * log->g->data_drives;
-}
-
 /* ---- what streams ask for ---- */
 
 static void seg_open(struct pav_log *log, u32 seg, struct pav_set *set, enum pav_segment_state state)
@@ -112,6 +83,7 @@ static void seg_open(struct pav_log *log, u32 seg, struct pav_set *set, enum pav
 	s->open = true;
 	s->seq = atomic64_read(&log->seq);
 	atomic_inc(&set->segments);
+	log->meta_segs += state == PAV_SEG_META;
 	seg_dirty(log, seg);
 }
 
@@ -233,61 +205,6 @@ int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
 	return error;
 }
 
-/* ---- segments that died ---- */
-
-static bool in_replay(const struct pav_log *log, u32 seg)
-{
-	unsigned int i;
-
-	for (i = 0; i < log->replays; i++)
-		if (log->replay[i].seg == seg && !log->replay[i].drop)
-			return true;
-	return false;
-}
-
-/* What has nothing alive now, and will be in no replay list once the checkpoint under way is committed. */
-void pav_log_find_dead(struct pav_log *log, unsigned long *dead)
-{
-	u64 live = 0, want;
-	unsigned long flags;
-	u32 i, meta = 0;
-
-	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < log->g->segments; i++) {
-		struct pav_segment *s = &log->seg[i];
-
-		if (s->state == PAV_SEG_META) {
-			meta++;
-			live += atomic_read(&s->live);
-		}
-		if ((s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && !s->open && !s->prepared && !s->replaying &&
-		    !atomic_read(&s->live) && !in_replay(log, i))
-			__set_bit(i, dead);
-	}
-	want = 2 * DIV_ROUND_UP_ULL(live, (u64)log->g->segment_blocks * log->g->data_drives);
-	log->meta_growth = want > meta ? want - meta : 0;
-	spin_unlock_irqrestore(&log->lock, flags);
-}
-
-void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
-{
-	unsigned long flags;
-	u32 i;
-
-	spin_lock_irqsave(&log->lock, flags);
-	for (i = find_next_bit(dead, log->g->segments, 0); i < log->g->segments; i = find_next_bit(dead, log->g->segments, i + 1)) {
-		struct pav_segment *s = &log->seg[i];
-
-		pav_reached("segment freed");
-		WARN_ON_ONCE(atomic_read(&s->live) || s->open);
-		atomic_dec(&s->set->segments);
-		s->state = PAV_SEG_FREE;
-		log->free++;
-		seg_dirty(log, i);
-	}
-	spin_unlock_irqrestore(&log->lock, flags);
-}
-
 /* ---- checkpoints ---- */
 
 u64 pav_log_freeze(struct pav_log *log)
@@ -353,7 +270,7 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		staying += !log->replay[i].drop;
 	}
 	while (checkpoint && unopened < log->replay_target && log->replays < PAV_REPLAY_MAX && staying < PAV_REPLAY_MAX) {
-		s64 seg = take_free(log, data_keep(log));
+		s64 seg = take_free(log, pav_log_data_keep(log));
 
 		if (seg < 0)
 			break;
@@ -421,41 +338,6 @@ static void log_filled(void *ctx, bool checkpoint, int error)
 	pav_log_kick(log);
 }
 
-u32 pav_log_sparse_meta(struct pav_log *log, unsigned long *victims)
-{
-	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives;
-	unsigned long flags;
-
-	spin_lock_irqsave(&log->lock, flags);
-	if (log->free < 2 * log->meta_reserve || log->free <= data_keep(log))
-		for (i = 0; i < log->g->segments; i++) {
-			struct pav_segment *s = &log->seg[i];
-
-			if (s->state == PAV_SEG_META && !s->open && !s->prepared && (u32)atomic_read(&s->live) < room / 2) {
-				__set_bit(i, victims);
-				n++;
-			}
-		}
-	spin_unlock_irqrestore(&log->lock, flags);
-	return n;
-}
-
-bool pav_log_check_full(struct pav_log *log, bool give_up)
-{
-	unsigned int i, left = 0;
-	unsigned long flags;
-	bool hope;
-
-	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < log->replays; i++)
-		left += !log->replay[i].opened && log->replay[i].ready;
-	hope = log->free > data_keep(log);
-	/* What it did reserve may be used up already: under load that says nothing. */
-	WRITE_ONCE(log->full, !left && !log->reserved && (!hope || give_up));
-	spin_unlock_irqrestore(&log->lock, flags);
-	return !left && !log->full;
-}
-
 /* ---- opening ---- */
 
 int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d)
@@ -468,6 +350,7 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 	if (!s->set)
 		return -ENOMEM;
 	s->state = d->state;
+	log->meta_segs += s->state == PAV_SEG_META;
 	s->seq = le64_to_cpu(d->seq);
 	/* Of metadata segments it is counted by whoever walks the node table. */
 	if (s->state == PAV_SEG_DATA)
@@ -485,6 +368,7 @@ void pav_log_found_meta(struct pav_log *log, u64 loc)
 	if (s->state == PAV_SEG_FREE) {
 		pav_reached("metadata segment known by the node table alone");
 		s->state = PAV_SEG_META;
+		log->meta_segs++;
 		s->set = log->g->sets[pav_loc_set(loc)];
 		atomic_inc(&s->set->segments);
 		log->free--;
@@ -515,18 +399,17 @@ int pav_log_load_replay_list(struct pav_log *log)
 
 void pav_log_free_dead_at_open(struct pav_log *log)
 {
+	unsigned long flags;
 	u32 i;
 
+	spin_lock_irqsave(&log->lock, flags);
 	for (i = 0; i < log->g->segments; i++) {
 		struct pav_segment *s = &log->seg[i];
 
-		if ((s->state != PAV_SEG_DATA && s->state != PAV_SEG_META) || s->replaying || atomic_read(&s->live))
-			continue;
-		atomic_dec(&s->set->segments);
-		s->state = PAV_SEG_FREE;
-		log->free++;
-		seg_dirty(log, i);
+		if ((s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && !s->replaying && !atomic_read(&s->live))
+			pav_log_seg_free(log, i);
 	}
+	spin_unlock_irqrestore(&log->lock, flags);
 }
 
 void pav_log_replayed_segment(struct pav_log *log, u32 seg)
@@ -555,10 +438,7 @@ bool pav_log_end_replay(struct pav_log *log)
 		if (j < log->replays)
 			continue;
 		any = true;
-		s->state = PAV_SEG_FREE;
-		atomic_dec(&s->set->segments);
-		log->free++;
-		seg_dirty(log, i);
+		pav_log_seg_free(log, i);
 	}
 	spin_unlock_irqrestore(&log->lock, flags);
 	return any;
@@ -584,7 +464,6 @@ int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_
 	if (!log->seg || !log->seg_dirty)
 		return -ENOMEM;
 	log->free = g->segments;
-	log->meta_reserve = max_t(u32, 6, g->segments / 32);
 	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS);
 	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 2, 24);
 	log->max_rows = clamp_t(unsigned int, PAV_STRIPE_ENTRIES / k, 1, min_t(u32, PAV_STRIPE_MAX_ROWS, g->segment_blocks / 4));

@@ -15,6 +15,7 @@
 
 #define PAV_MAX_STREAMS		8u		/* for user data; one more for metadata */
 #define PAV_STRIPES_PER_STREAM	6u
+#define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
 #define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
 
 enum { PAV_SEG_RESERVED = PAV_SEG_META + 1 };	/* in memory only: FREE, and in the replay list */
@@ -130,10 +131,10 @@ struct pav_log {
 	bool frozen, full;
 
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
-	u32 free, cursor, meta_reserve;
-	unsigned int meta_ready;	/* segments that are prepared */
-	u32 meta_margin;		/* rows to be left for the next open */
-	u32 meta_growth;		/* segments metadata may still grow by; judged at each checkpoint */
+	u32 free, cursor;
+	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
+	atomic64_t meta_live;		/* cells of metadata that are alive */
+	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
 	struct pav_replay_seg replay[PAV_REPLAY_MAX];
 	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
 
@@ -166,6 +167,19 @@ u64 pav_log_freeze(struct pav_log *log);
 void pav_log_snapshot(struct pav_log *log);	/* while frozen: marks what the replay list will drop */
 void pav_log_thaw(struct pav_log *log);
 /* Makes sure that the metadata stream can take @cells more without opening a segment that is not in state META yet. -ENOSPC */
+int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
+
+/* ---- segments (log.c) ---- */
+bool pav_log_open_segment(struct pav_stream *s);	/* the stream's worker; false: none to be had now */
+void pav_log_close_segment(struct pav_stream *s);
+void pav_log_seg_free(struct pav_log *log, u32 seg);		/* log->lock held */
+void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
+void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
+
+/* ---- space (space.c) ---- */
+u32 pav_log_data_keep(const struct pav_log *log);	/* free segments that user data leaves alone; log->lock held */
+/* Nodes the map may still make before the next checkpoint. */
+u64 pav_log_node_room(struct pav_log *log);
 /* Rows that @nodes nodes may take: full rows, some narrow stripes for every batch, and a segment's end. */
 u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes);
 /*
@@ -173,18 +187,16 @@ u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes);
  * the checkpoint that ends the next replay, when what is left of open segments is lost.
  */
 bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin);
-int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
-
-/* ---- segments (log.c) ---- */
-bool pav_log_open_segment(struct pav_stream *s);	/* the stream's worker; false: none to be had now */
-void pav_log_close_segment(struct pav_stream *s);
-/* Frees what is in use, closed, out of the replay list and has nothing alive, for @dead[seg] set. Readers have let go of it. */
+bool pav_log_meta_short(struct pav_log *log);	/* less room than for two of the largest checkpoints */
+/*
+ * Where space is short: marks the emptiest metadata segments, as many as a checkpoint can empty that writes @own nodes anyhow: with no more than @budget cells
+ * alive, and no more than there is room to write anew. Returns how many; 0 also if nothing would be gained.
+ */
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned int budget, unsigned long *victims);
+/* Marks closed segments of @state that nothing is alive in, and that no replay will look into once the checkpoint under way is committed. */
+void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead);
+/* Frees those. Readers have let go of them. */
 void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
-/* Where free segments are few: marks metadata segments that are less than half alive. Returns how many. */
-u32 pav_log_sparse_meta(struct pav_log *log, unsigned long *victims);
-void pav_log_find_dead(struct pav_log *log, unsigned long *dead);	/* while frozen */
-void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
-void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
 /*
  * Judges whether the group is full: nothing reserved is left, and nothing free to be reserved; then writes get -ENOSPC until a later judgement. True:
  * another checkpoint may reserve something. @give_up: one was made in that hope already. Process context.

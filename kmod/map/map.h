@@ -104,6 +104,8 @@ struct pav_map {
 	unsigned int turns;		/* requests that may still begin to load their way down a tree; with lock */
 	struct list_head turn_waiters;
 	atomic_t claimed;		/* nodes dirty or about to be */
+	atomic64_t node_room;		/* nodes that may still be made before the next checkpoint */
+	bool no_node_room;		/* … and the last one found room for none */
 	int stuck;			/* why the last checkpoint failed (-errno): no room will come of waiting */
 	unsigned int claim_limit;
 
@@ -164,6 +166,7 @@ bool pav_map_turn(struct pav_map *map, struct pav_waiter *w);
 void pav_map_turn_over(struct pav_map *map);
 /* Parks @w until there may be a claim to be had, and asks for the checkpoint that brings it. */
 void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w);
+void pav_map_set_node_room(struct pav_map *map, u64 nodes);	/* the checkpoint's word on it */
 void pav_map_room(struct pav_map *map);			/* there may be a claim or a slot: calls back who waits */
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */

@@ -74,20 +74,44 @@ static enum walk no_claim(struct pav_map *map)
 	return stuck == -ENOSPC ? WALK_NO_SPACE : WALK_ERROR;
 }
 
+void pav_map_set_node_room(struct pav_map *map, u64 nodes)
+{
+	WRITE_ONCE(map->no_node_room, !nodes);
+	atomic64_set(&map->node_room, nodes);
+}
+
+/* One node more: is there room for its images, for ever? Else a checkpoint may find some, if the last one did not say that there is none. */
+static enum walk node_room(struct pav_map *map)
+{
+	if (atomic64_dec_return(&map->node_room) >= 0)
+		return WALK_FOUND;
+	atomic64_inc(&map->node_room);
+	if (!READ_ONCE(map->no_node_room))
+		return WALK_CLAIM;
+	pav_reached("no space for another node");
+	map->want_checkpoint(map->ctx);
+	return WALK_NO_SPACE;
+}
+
 /* Gives @parent (NULL: the volume) a child at @idx, unless it has one: *@child is its number. Or there is no claim to be had. Parent pinned. */
 static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, unsigned int idx, u64 *child)
 {
 	struct pav_map *map = vol->map;
 	struct pav_node *n;
 	unsigned long flags;
+	enum walk walk;
 	bool ok = true;
 	u64 nr;
 
+	walk = node_room(map);
+	if (walk != WALK_FOUND)
+		return walk;
 	spin_lock_irqsave(&vol->tree_lock, flags);
 	nr = parent ? le64_to_cpu(((__le64 *)parent->data)[idx]) : PAV_TOP_ROOT(vol->top);
 	*child = nr;
 	if (nr) {
 		spin_unlock_irqrestore(&vol->tree_lock, flags);
+		atomic64_inc(&map->node_room);
 		return WALK_FOUND;
 	}
 	if (parent) {
@@ -112,6 +136,8 @@ static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, uns
 		}
 	}
 	spin_unlock_irqrestore(&vol->tree_lock, flags);
+	if (!ok)
+		atomic64_inc(&map->node_room);
 	return ok ? WALK_FOUND : no_claim(map);
 }
 
@@ -872,6 +898,7 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 		INIT_LIST_HEAD(&map->tdirty[i]);
 	pav_work_init(&map->repair_work, repair_work);
 	map->root = g->sb->root;
+	atomic64_set(&map->node_room, S64_MAX / 2);
 	atomic64_set(&map->next_node, max_t(u64, le64_to_cpu(g->sb->next_node), 1));
 	map->worker = pav_worker_create("map");
 	map->repairs = pav_alloc(sizeof(*map->repairs) * PAV_REPAIRS);

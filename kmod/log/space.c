@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Space: who may take a free segment, and when one is free again.
+ *
+ * Metadata comes first: a checkpoint that finds no room would take the group with it. It is written anew by every checkpoint and leaves holes, so
+ *
+ *	- after every checkpoint there is room for two of the largest there can be (meta_margin): the next one, and the one that ends the next replay;
+ *	- it may spread over three times what is alive of it: user data takes no segment that would go below that, and where data holds the rest, no
+ *	  new nodes are made (pav_log_node_room). At a third alive, emptying the emptiest segments (pav_log_sparse_meta) always gains room.
+ */
+#include "log.h"
+
+/* Data cells of a segment opened now. */
+static u32 segment_cells(const struct pav_log *log)
+{
+	const struct pav_group *g = log->g;
+	unsigned int slot, alive = 0;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		u8 state = READ_ONCE(g->drives[slot].state);
+
+		alive += (state == PAV_DRIVE_ACTIVE || state == PAV_DRIVE_SPARE) && !(READ_ONCE(g->gone) & BIT_ULL(slot));
+	}
+	return g->segment_blocks * clamp_t(int, (int)alive - 2, 1, g->data_drives);
+}
+
+/* Segments for two checkpoints of the largest kind, and one that is half used. */
+static u32 margin_segments(const struct pav_log *log)
+{
+	return DIV_ROUND_UP(2 * log->meta_margin, log->g->segment_blocks) + 1;
+}
+
+/* Free segments that metadata must find. Lock held. */
+static u32 meta_keep(const struct pav_log *log)
+{
+	u64 want = DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
+
+	return margin_segments(log) + (want > log->meta_segs ? want - log->meta_segs : 0);
+}
+
+u32 pav_log_data_keep(const struct pav_log *log)
+{
+	return max_t(u32, meta_keep(log), log->g->segments * (u64)log->g->reserve_percent / 100);
+}
+
+u64 pav_log_node_room(struct pav_log *log)
+{
+	s64 segs, room;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	segs = (s64)log->meta_segs + log->free - margin_segments(log);
+	spin_unlock_irqrestore(&log->lock, flags);
+	room = segs * segment_cells(log) / PAV_META_SPREAD - atomic64_read(&log->meta_live);
+	/* A node brings up to half a block of the node table with it. */
+	return room > 0 ? room * 2 / 3 : 0;
+}
+
+/* ---- room for checkpoints ---- */
+
+/* Cells of a row that are sure to be there, whatever fails while the checkpoint runs. */
+static u32 row_cells(const struct pav_log *log)
+{
+	return max_t(int, 1, (int)log->g->data_drives - 2);
+}
+
+u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
+{
+	return nodes / row_cells(log) + nodes / 16 + log->max_rows + 8;
+}
+
+static u64 meta_rows_left(struct pav_log *log)
+{
+	struct pav_stream *s = &log->streams[log->nstreams];
+	u64 rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	rows += (u64)(log->free + log->meta_ready) * log->g->segment_blocks;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return rows;
+}
+
+bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin)
+{
+	return meta_rows_left(log) >= pav_log_meta_rows(log, nodes) + (margin ? log->meta_margin : 0);
+}
+
+bool pav_log_meta_short(struct pav_log *log)
+{
+	return meta_rows_left(log) < 2 * log->meta_margin;
+}
+
+u64 pav_log_capacity(struct pav_log *log)
+{
+	u32 keep = pav_log_data_keep(log);
+
+	return keep < log->g->segments ? (u64)(log->g->segments - keep) * log->g->segment_blocks * log->g->data_drives : 0;
+}
+
+u64 pav_log_free_cells(struct pav_log *log)
+{
+	unsigned long flags;
+	u32 i, segs, keep;
+
+	spin_lock_irqsave(&log->lock, flags);
+	keep = pav_log_data_keep(log);
+	segs = log->free > keep ? log->free - keep : 0;
+	for (i = 0; i < log->replays; i++)
+		segs += !log->replay[i].opened;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return (u64)segs * log->g->segment_blocks * log->g->data_drives;
+}
+
+bool pav_log_check_full(struct pav_log *log, bool give_up)
+{
+	unsigned int i, left = 0;
+	unsigned long flags;
+	bool hope;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->replays; i++)
+		left += !log->replay[i].opened && log->replay[i].ready;
+	hope = log->free > pav_log_data_keep(log);
+	/* What it did reserve may be used up already: under load that says nothing. */
+	WRITE_ONCE(log->full, !left && !log->reserved && (!hope || give_up));
+	spin_unlock_irqrestore(&log->lock, flags);
+	return !left && !log->full;
+}
+
+/* ---- segments that died ---- */
+
+static bool in_replay(const struct pav_log *log, u32 seg)
+{
+	unsigned int i;
+
+	for (i = 0; i < log->replays; i++)
+		if (log->replay[i].seg == seg && !log->replay[i].drop)
+			return true;
+	return false;
+}
+
+void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead)
+{
+	unsigned long flags;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if (s->state == state && !s->open && !s->prepared && !s->replaying && !atomic_read(&s->live) && !in_replay(log, i))
+			__set_bit(i, dead);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
+{
+	unsigned long flags;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = find_next_bit(dead, log->g->segments, 0); i < log->g->segments; i = find_next_bit(dead, log->g->segments, i + 1)) {
+		pav_reached("segment freed");
+		WARN_ON_ONCE(atomic_read(&log->seg[i].live) || log->seg[i].open);
+		pav_log_seg_free(log, i);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+/* How much of a segment is alive, in sixteenths of @room. */
+static unsigned int sixteenths(const struct pav_segment *s, u32 room)
+{
+	return (u64)atomic_read(&s->live) * 16 / room;
+}
+
+static bool may_empty(const struct pav_segment *s)
+{
+	return s->state == PAV_SEG_META && !s->open && !s->prepared && atomic_read(&s->live);
+}
+
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned int budget, unsigned long *victims)
+{
+	enum { BUCKETS = 12 };				/* three quarters alive: not worth it */
+	u64 left = meta_rows_left(log), need = pav_log_meta_rows(log, own) + log->meta_margin, live[BUCKETS] = {}, sum = 0;
+	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives, cells = segment_cells(log);
+	unsigned int b, top = 0;
+	unsigned long flags;
+
+	/* Each cell moved may bring half a block of the table; and what is moved must find room beside what the checkpoint writes anyhow. */
+	budget = left > need ? min_t(u64, budget, (left - need) * row_cells(log) / 2) : 0;
+	spin_lock_irqsave(&log->lock, flags);
+	if (left >= 3 * log->meta_margin &&
+	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(2 * atomic64_read(&log->meta_live), cells)))
+		goto out;
+	for (i = 0; i < log->g->segments; i++)
+		if (may_empty(&log->seg[i])) {
+			b = sixteenths(&log->seg[i], room);
+			if (b < BUCKETS)
+				live[b] += atomic_read(&log->seg[i].live);
+		}
+	/* The emptiest first: buckets below @top as a whole, of @top as many as fit. */
+	for (; top < BUCKETS - 1 && sum + live[top] <= budget; top++)
+		sum += live[top];
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if (!may_empty(s))
+			continue;
+		b = sixteenths(s, room);
+		if (b > top || (b == top && sum + atomic_read(&s->live) > budget))
+			continue;
+		if (b == top)
+			sum += atomic_read(&s->live);
+		__set_bit(i, victims);
+		n++;
+	}
+	/* No gain? Then let it be. */
+	if ((u64)n * log->g->segment_blocks <= pav_log_meta_rows(log, sum + sum / 2)) {
+		bitmap_zero(victims, log->g->segments);
+		n = 0;
+	}
+out:
+	spin_unlock_irqrestore(&log->lock, flags);
+	return n;
+}
