@@ -11,10 +11,8 @@
  *
  * A stream never runs more than PAV_REPLAY_WINDOW rows ahead of its oldest stripe in flight, so past that many rows without a header there is none.
  */
-#include "log.h"
+#include "scan.h"
 #include "../../raid6/raid6.h"
-
-#define CHUNK	PAV_STRIPE_MAX_ROWS		/* rows read at once */
 
 struct found {
 	u64 seq;
@@ -27,93 +25,16 @@ struct found {
 struct replay {
 	struct pav_log *log;
 	struct pav_group *g;
-	u64 after;				/* sequence number of the checkpoint */
 	struct found *found;
 	size_t nfound, room;
 
-	/* a chunk of a segment, by column; or a stripe, by position */
-	u8 *col[PAV_MAX_DRIVES];
-	u16 unread[PAV_MAX_DRIVES];		/* rows that could not be read */
-	struct pav_io io[PAV_MAX_DRIVES];
-	u8 *scratch[PAV_MAX_DRIVES];
+	struct pav_scan scan;			/* of a segment; then of a stripe, by position */
 	u8 *parity[2];
-	atomic_t pending;
-	struct completion all;
 	u64 *covered;				/* by row: columns that stripes found so far lie on */
 	u64 taken, repaired, voided;
 };
 
-static void column_read(struct pav_io *io)
-{
-	struct replay *r = io->ctx;
-
-	if (atomic_dec_and_test(&r->pending))
-		complete(&r->all);
-}
-
-static int io_wait(struct replay *r, unsigned int slot, enum pav_io_op op, u64 block, void *buf)
-{
-	struct pav_io *io = &r->io[0];
-
-	init_completion(&r->all);
-	atomic_set(&r->pending, 1);
-	io->done = column_read;
-	io->ctx = r;
-	if (op == PAV_IO_WRITE)
-		pav_group_write(r->g, slot, io, block, 1, buf);
-	else
-		pav_drive_io(&r->g->drives[slot], io, op, block, 1, buf);
-	wait_for_completion(&r->all);
-	return io->error;
-}
-
-/* Reads @rows rows from @row on of the @n columns whose slots are given, into col[]; what fails is marked in unread[]. */
-static void read_columns(struct replay *r, u32 seg, u32 row, unsigned int rows, const u8 *slot, unsigned int n)
-{
-	struct pav_group *g = r->g;
-	u64 block = pav_group_cell(g, seg, row);
-	unsigned int i, j;
-
-	init_completion(&r->all);
-	atomic_set(&r->pending, 1);
-	for (i = 0; i < n; i++) {
-		r->unread[i] = 0;
-		if (READ_ONCE(g->gone) & BIT_ULL(slot[i])) {
-			r->unread[i] = (1u << rows) - 1;
-			continue;
-		}
-		r->io[i].done = column_read;
-		r->io[i].ctx = r;
-		atomic_inc(&r->pending);
-		pav_drive_io(&g->drives[slot[i]], &r->io[i], PAV_IO_READ, block, rows, r->col[i]);
-	}
-	if (!atomic_dec_and_test(&r->pending))
-		wait_for_completion(&r->all);
-	/* A column that failed as a whole may be bad in one cell only. io[0] is needed for that: ask it first. */
-	for (i = 0; i < n; i++) {
-		if (r->unread[i] || !r->io[i].error)
-			continue;
-		pav_reached("replay met an unreadable column");
-		for (j = 0; j < rows; j++)
-			if (io_wait(r, slot[i], PAV_IO_READ, block + j, r->col[i] + (size_t)j * PAV_CELL_BYTES))
-				r->unread[i] |= 1u << j;
-	}
-}
-
 /* ---- scan ---- */
-
-static const char *header_wrong(struct replay *r, const struct pav_d_stripe *h, const struct pav_set *set, u32 seg, u32 row, u32 c0)
-{
-	if (le32_to_cpu(h->magic) != PAV_STRIPE_MAGIC)
-		return "none";
-	if (le32_to_cpu(h->segment) != seg || le16_to_cpu(h->row) != row || h->c0 != c0 || le64_to_cpu(h->members) != set->members)
-		return "of another place";
-	if (le64_to_cpu(h->log_id) != r->log->log_id || memcmp(h->group_uuid, r->g->uuid, sizeof(h->group_uuid)) != 0)
-		return "of another log";
-	if (le64_to_cpu(h->seq) <= r->after)
-		return "older than the checkpoint";
-	return NULL;
-}
 
 static int add_found(struct replay *r, const struct pav_d_stripe *h, struct pav_set *set)
 {
@@ -146,91 +67,33 @@ static int add_found(struct replay *r, const struct pav_d_stripe *h, struct pav_
 	return 0;
 }
 
-/* Rebuilds the first @bytes of the cell at column @c0 of chunk row @i, as header of a stripe of width @w, into scratch[0]. @other: -1, or the
- * position of one more cell not to be trusted.
- */
-static bool rebuild_header(struct replay *r, const struct pav_set *set, unsigned int i, u32 c0, u32 w, size_t bytes, int other)
-{
-	void *cells[PAV_MAX_DRIVES];
-	unsigned int j;
-	int error;
-
-	for (j = 0; j < w; j++) {
-		u32 c = (c0 + j) % set->n;
-
-		cells[j] = r->col[c] + (size_t)i * PAV_CELL_BYTES;
-		if (!j || !(r->unread[c] & (1u << i)))
-			continue;
-		if (other >= 0 && other != (int)j)
-			return false;
-		other = j;
-	}
-	cells[0] = r->scratch[0];
-	if (other > 0)
-		cells[other] = r->scratch[1];
-	pav_vector_begin();
-	error = pav_raid6_recover(r->g->impl, w - 2, bytes, cells, 0, other > 0 ? other : -1);
-	pav_vector_end();
-	return !error;
-}
-
-static int guess_header(struct replay *r, struct pav_set *set, u32 seg, u32 row, unsigned int i, u32 c0)
-{
-	const struct pav_d_stripe *h = (const struct pav_d_stripe *)r->scratch[0];
-	int other;
-	u32 w;
-
-	for (w = PAV_MIN_WIDTH; w <= set->n; w++) {
-		bool promising = false;
-
-		/* A look at the first bytes, trusting all others, then all but P. */
-		for (other = -1; other <= (int)w - 2 && !promising; other += w - 1)
-			promising = rebuild_header(r, set, i, c0, w, 64, other) && !header_wrong(r, h, set, seg, row, c0) && h->width == w;
-		if (!promising)
-			continue;
-		for (other = -1; other < (int)w; other++) {
-			if (!other || !rebuild_header(r, set, i, c0, w, PAV_CELL_BYTES, other))
-				continue;
-			if (!pav_stripe_check(h, r->g->segment_blocks) && !header_wrong(r, h, set, seg, row, c0) && h->width == w) {
-				pav_reached("replay rebuilt a header");
-				return add_found(r, h, set);
-			}
-		}
-	}
-	return 0;
-}
-
 static int scan(struct replay *r, u32 seg, u32 start, struct pav_set *set)
 {
 	u32 row, end = start;
-	unsigned int i = 0, rows = 0, c;
+	unsigned int i = 0, rows = 0, c, pass;
 	int error = 0;
 
 	memset(r->covered, 0, sizeof(*r->covered) * r->g->segment_blocks);
 	for (row = start; row < r->g->segment_blocks && row < end + PAV_REPLAY_WINDOW && !error; row++, i++) {
 		if (i == rows) {
-			rows = min_t(u32, CHUNK, r->g->segment_blocks - row);
+			rows = min_t(u32, PAV_SCAN_ROWS, r->g->segment_blocks - row);
 			i = 0;
-			read_columns(r, seg, row, rows, set->slot, set->n);
+			pav_scan_read(&r->scan, seg, row, rows, set->slot, set->n);
 		}
-		for (c = 0; c < set->n && !error; c++) {
-			const struct pav_d_stripe *h = (const struct pav_d_stripe *)(r->col[c] + (size_t)i * PAV_CELL_BYTES);
+		/* What there is to be seen first; it tells where nothing is missing. */
+		for (pass = 0; pass < 2; pass++)
+			for (c = 0; c < set->n && !error; c++) {
+				struct pav_scan_at at = { .set = set, .seg = seg, .row = row, .c0 = c, .i = i };
+				const struct pav_d_stripe *h;
 
-			if ((r->covered[row] & BIT_ULL(c)) || (r->unread[c] & (1u << i)) || header_wrong(r, h, set, seg, row, c) ||
-			    pav_stripe_check(h, r->g->segment_blocks))
-				continue;
-			error = add_found(r, h, set);
-			end = row + h->rows;
-		}
-		for (c = 0; c < set->n && !error; c++) {
-			size_t before = r->nfound;
-
-			if (r->covered[row] & BIT_ULL(c))
-				continue;
-			error = guess_header(r, set, seg, row, i, c);
-			if (r->nfound > before)
-				end = row + r->found[before].rows;
-		}
+				if (r->covered[row] & BIT_ULL(c))
+					continue;
+				h = pass ? pav_scan_guess(&r->scan, &at) : pav_scan_header(&r->scan, &at);
+				if (!h)
+					continue;
+				error = add_found(r, h, set);
+				end = row + h->rows;
+			}
 	}
 	return error;
 }
@@ -267,11 +130,6 @@ struct stripe_view {
 	u64 wrong[PAV_STRIPE_MAX_ROWS];		/* by row: positions whose cell on the drive is not what it must be */
 };
 
-static u8 *view_cell(struct replay *r, unsigned int pos, unsigned int row)
-{
-	return r->col[pos] + (size_t)row * PAV_CELL_BYTES;
-}
-
 static bool is_zero(const u8 *cell)
 {
 	const u64 *p = (const u64 *)cell;
@@ -289,9 +147,11 @@ static bool cell_right(struct replay *r, const struct stripe_view *v, unsigned i
 	unsigned int i = pos * v->f->rows + row;
 	const struct pav_d_stripe *h = (const struct pav_d_stripe *)cell;
 
-	if (!i)
-		return !pav_stripe_check(h, r->g->segment_blocks) && !header_wrong(r, h, v->f->set, v->f->seg, v->f->row, v->f->c0) &&
-		       le64_to_cpu(h->seq) == v->f->seq;
+	if (!i) {
+		struct pav_scan_at at = { .set = v->f->set, .seg = v->f->seg, .row = v->f->row, .c0 = v->f->c0 };
+
+		return pav_scan_is_header(&r->scan, h, &at) && le64_to_cpu(h->seq) == v->f->seq;
+	}
 	if (i >= v->cells)
 		return is_zero(cell);
 	return pav_crc32c(0, cell, PAV_CELL_BYTES) == v->crc[i];
@@ -305,24 +165,24 @@ static bool rebuild(struct replay *r, const struct stripe_view *v, unsigned int 
 	int error;
 
 	for (j = 0; j < v->f->width; j++)
-		cells[j] = view_cell(r, j, row);
-	cells[a] = r->scratch[a];
+		cells[j] = pav_scan_cell(&r->scan, j, row);
+	cells[a] = r->scan.scratch[a];
 	if (b >= 0)
-		cells[b] = r->scratch[b];
+		cells[b] = r->scan.scratch[b];
 	pav_vector_begin();
 	error = pav_raid6_recover(r->g->impl, v->k, PAV_CELL_BYTES, cells, a, b);
 	pav_vector_end();
 	if (error)
 		return false;
-	if (a < (int)v->k && !cell_right(r, v, a, row, r->scratch[a]))
+	if (a < (int)v->k && !cell_right(r, v, a, row, r->scan.scratch[a]))
 		return false;
-	return b < 0 || b >= (int)v->k || cell_right(r, v, b, row, r->scratch[b]);
+	return b < 0 || b >= (int)v->k || cell_right(r, v, b, row, r->scan.scratch[b]);
 }
 
 static void accept(struct replay *r, unsigned int row, int pos)
 {
 	if (pos >= 0)
-		memcpy(view_cell(r, pos, row), r->scratch[pos], PAV_CELL_BYTES);
+		memcpy(pav_scan_cell(&r->scan, pos, row), r->scan.scratch[pos], PAV_CELL_BYTES);
 }
 
 /* Makes a row whole in memory, noting what was wrong on the drives. False: it cannot be. */
@@ -331,12 +191,12 @@ static bool take_row(struct replay *r, struct stripe_view *v, unsigned int row)
 	const void *data[PAV_MAX_DRIVES];
 	int bad[2] = { -1, -1 }, p = v->k, q = v->k + 1;
 	unsigned int j, nbad = 0;
-	bool p_read = !(r->unread[p] & (1u << row)), q_read = !(r->unread[q] & (1u << row));
+	bool p_read = !(r->scan.unread[p] & (1u << row)), q_read = !(r->scan.unread[q] & (1u << row));
 
 	v->wrong[row] = 0;
 	for (j = 0; j < v->k; j++) {
-		data[j] = view_cell(r, j, row);
-		if (!(r->unread[j] & (1u << row)) && cell_right(r, v, j, row, data[j]))
+		data[j] = pav_scan_cell(&r->scan, j, row);
+		if (!(r->scan.unread[j] & (1u << row)) && cell_right(r, v, j, row, data[j]))
 			continue;
 		if (nbad == 2)
 			return false;
@@ -356,7 +216,7 @@ static bool take_row(struct replay *r, struct stripe_view *v, unsigned int row)
 	pav_raid6_encode(r->g->impl, v->k, PAV_CELL_BYTES, data, r->parity[0], r->parity[1]);
 	pav_vector_end();
 	for (j = 0; j < 2; j++) {
-		u8 *cell = view_cell(r, v->k + j, row);
+		u8 *cell = pav_scan_cell(&r->scan, v->k + j, row);
 
 		if ((j ? q_read : p_read) && !memcmp(cell, r->parity[j], PAV_CELL_BYTES))
 			continue;
@@ -369,15 +229,15 @@ static bool take_row(struct replay *r, struct stripe_view *v, unsigned int row)
 /* Row 0's header first: without it nothing is known of the others. Leaves it in place, or returns NULL. */
 static const struct pav_d_stripe *take_header(struct replay *r, struct stripe_view *v)
 {
-	u8 *cell = view_cell(r, 0, 0);
+	u8 *cell = pav_scan_cell(&r->scan, 0, 0);
 	int gone = -1, other;
 	unsigned int j;
 
 	v->cells = 1;
-	if (!(r->unread[0] & 1) && cell_right(r, v, 0, 0, cell))
+	if (!(r->scan.unread[0] & 1) && cell_right(r, v, 0, 0, cell))
 		return (const struct pav_d_stripe *)cell;
 	for (j = 1; j < v->f->width; j++)
-		if (r->unread[j] & 1) {
+		if (r->scan.unread[j] & 1) {
 			if (gone >= 0)
 				return NULL;
 			gone = j;
@@ -389,15 +249,15 @@ static const struct pav_d_stripe *take_header(struct replay *r, struct stripe_vi
 		if (!other || (gone >= 0 && other >= 0))
 			continue;
 		for (j = 0; j < v->f->width; j++)
-			cells[j] = view_cell(r, j, 0);
-		cells[0] = r->scratch[0];
+			cells[j] = pav_scan_cell(&r->scan, j, 0);
+		cells[0] = r->scan.scratch[0];
 		if (second >= 0)
-			cells[second] = r->scratch[1];
+			cells[second] = r->scan.scratch[1];
 		pav_vector_begin();
 		error = pav_raid6_recover(r->g->impl, v->k, PAV_CELL_BYTES, cells, 0, second);
 		pav_vector_end();
-		if (!error && cell_right(r, v, 0, 0, r->scratch[0]))
-			return (const struct pav_d_stripe *)r->scratch[0];
+		if (!error && cell_right(r, v, 0, 0, r->scan.scratch[0]))
+			return (const struct pav_d_stripe *)r->scan.scratch[0];
 	}
 	return NULL;
 }
@@ -411,7 +271,7 @@ static bool take(struct replay *r, const struct found *f, struct stripe_view *v,
 	v->k = f->width - 2;
 	for (i = 0; i < f->width; i++)
 		v->slot[i] = f->set->slot[(f->c0 + i) % f->set->n];
-	read_columns(r, f->seg, f->row, f->rows, v->slot, f->width);
+	pav_scan_read(&r->scan, f->seg, f->row, f->rows, v->slot, f->width);
 	h = take_header(r, v);
 	if (!h)
 		return false;
@@ -441,7 +301,7 @@ static void heal(struct replay *r, const struct stripe_view *v)
 			if (!(v->wrong[row] & BIT_ULL(pos)) || (READ_ONCE(r->g->gone) & BIT_ULL(slot)))
 				continue;
 			any = true;
-			if (io_wait(r, slot, PAV_IO_WRITE, pav_group_cell(r->g, v->f->seg, v->f->row + row), view_cell(r, pos, row)))
+			if (pav_scan_io(&r->scan, slot, PAV_IO_WRITE, pav_group_cell(r->g, v->f->seg, v->f->row + row), pav_scan_cell(&r->scan, pos, row)))
 				pav_group_fail_drive(r->g, slot, "a write failed in replay");
 			else
 				atomic64_inc(&r->g->drives[slot].healed);
@@ -479,35 +339,23 @@ static int apply(const struct found *f, const struct pav_d_stripe *h, const stru
 
 static int replay_init(struct replay *r, struct pav_log *log)
 {
-	unsigned int i;
+	int error = pav_scan_init(&r->scan, log);
 
 	r->log = log;
 	r->g = log->g;
-	r->after = le64_to_cpu(log->g->sb->seq);
+	r->scan.log_id = log->log_id;
+	r->scan.after = le64_to_cpu(log->g->sb->seq);
 	r->covered = pav_alloc(sizeof(*r->covered) * log->g->segment_blocks);
 	r->parity[0] = pav_alloc_cells(1);
 	r->parity[1] = pav_alloc_cells(1);
-	if (!r->covered || !r->parity[0] || !r->parity[1])
-		return -ENOMEM;
-	for (i = 0; i < log->g->slots; i++) {
-		r->col[i] = pav_alloc_cells(CHUNK);
-		r->scratch[i] = pav_alloc_cells(1);
-		if (!r->col[i] || !r->scratch[i])
-			return -ENOMEM;
-	}
-	return 0;
+	return r->covered && r->parity[0] && r->parity[1] ? error : -ENOMEM;
 }
 
 static void replay_free(struct replay *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < PAV_MAX_DRIVES; i++) {
-		if (r->col[i])
-			pav_free_cells(r->col[i], CHUNK);
-		if (r->scratch[i])
-			pav_free_cells(r->scratch[i], 1);
-	}
+	pav_scan_free(&r->scan);
 	for (i = 0; i < 2; i++)
 		if (r->parity[i])
 			pav_free_cells(r->parity[i], 1);

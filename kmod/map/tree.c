@@ -87,7 +87,7 @@ static enum walk node_room(struct pav_map *map)
 		return WALK_FOUND;
 	atomic64_inc(&map->node_room);
 	if (!READ_ONCE(map->no_node_room))
-		return WALK_CLAIM;
+		return no_claim(map);
 	pav_reached("no space for another node");
 	map->want_checkpoint(map->ctx);
 	return WALK_NO_SPACE;

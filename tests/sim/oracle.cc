@@ -109,9 +109,10 @@ void VolumeOracle::write_ends(const Write &w, bool acknowledged, Time now)
 		for (Version &v : versions) {
 			if (v.id == w.version || (w.alternative && v.id == w.alternative)) {
 				v.over = std::min(v.over, now);
-				v.in_flight = false;
+				// An unmap that failed may have been seen all the same; only a cut tells whether it stays.
+				v.in_flight = w.zero && !acknowledged;
 			}
-			if (v.because == w.version)
+			if (acknowledged && v.because == w.version)
 				v.history = v.from();
 		}
 		if (acknowledged)

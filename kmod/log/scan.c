@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reading segments, and finding the headers in them: see scan.h. */
+#include "scan.h"
+#include "../../raid6/raid6.h"
+
+static void io_done(struct pav_io *io)
+{
+	struct pav_scan *s = io->ctx;
+
+	if (atomic_dec_and_test(&s->pending))
+		complete(&s->all);
+}
+
+int pav_scan_io(struct pav_scan *s, unsigned int slot, enum pav_io_op op, u64 block, void *buf)
+{
+	struct pav_io *io = &s->io[0];
+
+	init_completion(&s->all);
+	atomic_set(&s->pending, 1);
+	io->done = io_done;
+	io->ctx = s;
+	if (op == PAV_IO_WRITE)
+		pav_group_write(s->g, slot, io, block, 1, buf);
+	else
+		pav_drive_io(&s->g->drives[slot], io, op, block, 1, buf);
+	wait_for_completion(&s->all);
+	return io->error;
+}
+
+void pav_scan_read(struct pav_scan *s, u32 seg, u32 row, unsigned int rows, const u8 *slot, unsigned int n)
+{
+	struct pav_group *g = s->g;
+	u64 block = pav_group_cell(g, seg, row);
+	unsigned int i, j;
+
+	init_completion(&s->all);
+	atomic_set(&s->pending, 1);
+	for (i = 0; i < n; i++) {
+		s->unread[i] = 0;
+		if (READ_ONCE(g->gone) & BIT_ULL(slot[i])) {
+			s->unread[i] = (1u << rows) - 1;
+			continue;
+		}
+		s->io[i].done = io_done;
+		s->io[i].ctx = s;
+		atomic_inc(&s->pending);
+		pav_drive_io(&g->drives[slot[i]], &s->io[i], PAV_IO_READ, block, rows, s->col[i]);
+	}
+	if (!atomic_dec_and_test(&s->pending))
+		wait_for_completion(&s->all);
+	/* A column that failed as a whole may be bad in one cell only. io[0] is needed for that: ask it first. */
+	for (i = 0; i < n; i++) {
+		if (s->unread[i] || !s->io[i].error)
+			continue;
+		pav_reached("scan met an unreadable column");
+		for (j = 0; j < rows; j++)
+			if (pav_scan_io(s, slot[i], PAV_IO_READ, block + j, pav_scan_cell(s, i, j)))
+				s->unread[i] |= 1u << j;
+	}
+}
+
+static bool header_fits(const struct pav_scan *s, const struct pav_d_stripe *h, const struct pav_scan_at *at)
+{
+	return le32_to_cpu(h->magic) == PAV_STRIPE_MAGIC &&
+	       /* of this place */
+	       le32_to_cpu(h->segment) == at->seg && le16_to_cpu(h->row) == at->row && h->c0 == at->c0 &&
+	       le64_to_cpu(h->members) == at->set->members &&
+	       /* of this group and log, and newer */
+	       (!s->log_id || le64_to_cpu(h->log_id) == s->log_id) && !memcmp(h->group_uuid, s->g->uuid, sizeof(h->group_uuid)) &&
+	       le64_to_cpu(h->seq) > s->after;
+}
+
+bool pav_scan_is_header(const struct pav_scan *s, const struct pav_d_stripe *h, const struct pav_scan_at *at)
+{
+	return header_fits(s, h, at) && !pav_stripe_check(h, s->g->segment_blocks);
+}
+
+const struct pav_d_stripe *pav_scan_header(struct pav_scan *s, const struct pav_scan_at *at)
+{
+	const struct pav_d_stripe *h = (const struct pav_d_stripe *)pav_scan_cell(s, at->c0, at->i);
+
+	return !(s->unread[at->c0] & (1u << at->i)) && pav_scan_is_header(s, h, at) ? h : NULL;
+}
+
+/*
+ * Rebuilds the first @bytes of the cell as header of a stripe of width @w, into scratch[0]. @other: -1, or the position of one more cell not to be
+ * trusted.
+ */
+static bool rebuild_header(struct pav_scan *s, const struct pav_scan_at *at, u32 w, size_t bytes, int other)
+{
+	void *cells[PAV_MAX_DRIVES];
+	unsigned int j;
+	int error;
+
+	for (j = 0; j < w; j++) {
+		u32 c = (at->c0 + j) % at->set->n;
+
+		cells[j] = pav_scan_cell(s, c, at->i);
+		if (!j || !(s->unread[c] & (1u << at->i)))
+			continue;
+		if (other >= 0 && other != (int)j)
+			return false;
+		other = j;
+	}
+	cells[0] = s->scratch[0];
+	if (other > 0)
+		cells[other] = s->scratch[1];
+	pav_vector_begin();
+	error = pav_raid6_recover(s->g->impl, w - 2, bytes, cells, 0, other > 0 ? other : -1);
+	pav_vector_end();
+	return !error;
+}
+
+const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_scan_at *at)
+{
+	const struct pav_d_stripe *h = (const struct pav_d_stripe *)s->scratch[0];
+	int other;
+	u32 w;
+
+	for (w = PAV_MIN_WIDTH; w <= at->set->n; w++) {
+		bool promising = false;
+
+		/* A look at the first bytes, trusting all others, then all but P. */
+		for (other = -1; other <= (int)w - 2 && !promising; other += w - 1)
+			promising = rebuild_header(s, at, w, 64, other) && header_fits(s, h, at) && h->width == w;
+		if (!promising)
+			continue;
+		for (other = -1; other < (int)w; other++) {
+			if (!other || !rebuild_header(s, at, w, PAV_CELL_BYTES, other))
+				continue;
+			if (pav_scan_is_header(s, h, at) && h->width == w) {
+				pav_reached("scan rebuilt a header");
+				return h;
+			}
+		}
+	}
+	return NULL;
+}
+
+int pav_scan_init(struct pav_scan *s, struct pav_log *log)
+{
+	unsigned int i;
+
+	s->log = log;
+	s->g = log->g;
+	for (i = 0; i < log->g->slots; i++) {
+		s->col[i] = pav_alloc_cells(PAV_SCAN_ROWS);
+		s->scratch[i] = pav_alloc_cells(1);
+		if (!s->col[i] || !s->scratch[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void pav_scan_free(struct pav_scan *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAV_MAX_DRIVES; i++) {
+		if (s->col[i])
+			pav_free_cells(s->col[i], PAV_SCAN_ROWS);
+		if (s->scratch[i])
+			pav_free_cells(s->scratch[i], 1);
+	}
+}
