@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The checkpoint. What it promises: see checkpoint.h, and I5, I6 in DESIGN.md. */
 #include "checkpoint.h"
+#include "../../raid6/raid6.h"
 
 static void node_written(struct pav_req *req)
 {
@@ -415,80 +416,108 @@ static void snapshot(struct pav_checkpoint *c)
 
 /* ---- metadata segments that are mostly dead ---- */
 
-static bool mark_node(struct pav_checkpoint *c, u64 nr)
-{
-	struct pav_map *map = c->map;
-	struct pav_node *n;
-	unsigned long flags;
-	bool ok;
+struct move {
+	struct pav_checkpoint *c;
+	struct pav_cell_read cr;
+	struct completion read;
+	unsigned int cells;
+};
 
-	if (nr >= PAV_NR_SEGMENTS) {
-		WRITE_ONCE(c->log->seg_dirty[nr - PAV_NR_SEGMENTS], 1);
-		return true;
-	}
-	if (nr >= PAV_NR_VOLUME) {
-		if (map->volumes[nr - PAV_NR_VOLUME])
-			map->volumes[nr - PAV_NR_VOLUME]->dirty = true;
-		return true;
-	}
-	n = pav_node_get_wait(map, nr);
-	spin_lock_irqsave(&n->lock, flags);
-	ok = !n->error && pav_node_claim(map, n) && pav_node_change(map, n);
-	spin_unlock_irqrestore(&n->lock, flags);
-	pav_node_put(map, n);
-	return ok;
+static void moved_read(struct pav_cell_read *cr)
+{
+	complete(&container_of(cr, struct move, cr)->read);
 }
 
-/* Marks dirty what lies in @c->dead below block @index of @level. False: enough for one checkpoint. */
-static bool mark_victims(struct pav_checkpoint *c, int level, u64 index)
+/* Does the node table say that the image of @key lies at @loc? */
+static bool lies_at(struct pav_checkpoint *c, u64 key, u64 loc, u32 *crc)
 {
 	struct pav_map *map = c->map;
-	unsigned int i;
-	bool go_on = true;
+	int level = PAV_KEY_LEVEL(key);
+	u64 index = PAV_KEY_INDEX(key);
+	struct pav_d_entry e = map->root;
 
-	for (i = 0; i < 1u << PAV_TABLE_BITS && go_on; i++) {
-		struct pav_node *t = pav_node_get_wait(map, PAV_TABLE_KEY(level, index));
-		u64 loc = le64_to_cpu(((struct pav_d_entry *)t->data)[i].loc), below = index << PAV_TABLE_BITS | i;
-		bool victim = !t->error && loc && test_bit(pav_loc_seg(loc), c->dead);
+	if (level < PAV_TABLE_LEVELS - 1) {
+		struct pav_node *t = pav_node_get_wait(map, PAV_TABLE_KEY(level + 1, index >> PAV_TABLE_BITS));
 
-		go_on = !t->error && map->tdirty_count < map->nslots / 16 && atomic_read(&map->claimed) < (int)map->claim_limit / 2;
+		e = t->error ? (struct pav_d_entry){} : ((struct pav_d_entry *)t->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
 		pav_node_put(map, t);
-		if (!loc || !go_on)
+	}
+	*crc = le32_to_cpu(e.crc);
+	return le64_to_cpu(e.loc) == loc;
+}
+
+/* The image of @key, which lies at @loc, is written anew as it is; what is newer in memory is the next checkpoint's. @cell: it was read there. */
+static int move_image(struct move *m, u64 key, u64 loc, u32 crc, u8 *cell)
+{
+	struct pav_checkpoint *c = m->c;
+	int error = 0;
+
+	if (pav_crc32c(0, cell, PAV_CELL_BYTES) != crc) {
+		m->cr = (struct pav_cell_read){ .g = c->g, .loc = loc, .crc = crc, .buf = cell, .direct_failed = true, .done = moved_read };
+		init_completion(&m->read);
+		pav_cell_read(&m->cr);
+		wait_for_completion(&m->read);
+		/* It cannot be read by anybody. Its segment stays as it is. */
+		if (m->cr.error)
+			return 0;
+	}
+	memcpy(stage(c, key, NULL, &error), cell, PAV_CELL_BYTES);
+	return error;
+}
+
+static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at)
+{
+	struct move *m = ctx;
+	struct pav_checkpoint *c = m->c;
+	unsigned int i, cell = 1;
+	int error = 0;
+	u32 crc;
+
+	for (i = 0; i < le16_to_cpu(h->entries) && !error; i++) {
+		u64 k = le64_to_cpu(h->entry[i].key), key = (u64)pav_key_volume(k) << 56 | pav_key_lba(k), loc;
+		u32 column = (at->c0 + cell / h->rows) % at->set->n, row = cell % h->rows;
+
+		if (pav_key_type(k) == PAV_ENTRY_UNMAP)
 			continue;
-		if (!level) {
-			if (victim)
-				go_on = mark_node(c, below);
+		cell++;
+		loc = pav_loc(at->set->index, at->seg, at->row + row, column, at->c0, h->width);
+		if (pav_key_type(k) != PAV_ENTRY_NODE || !lies_at(c, key, loc, &crc))
 			continue;
-		}
-		go_on = mark_victims(c, level - 1, below);
-		if (victim) {
+		m->cells++;
+		if (PAV_KEY_LEVEL(key) < 0) {
+			error = move_image(m, key, loc, crc, pav_scan_cell(&c->scan, column, at->i + row));
+		} else {
+			struct pav_node *t = pav_node_get_wait(c->map, key);
 			unsigned long flags;
 
-			t = pav_node_get_wait(map, PAV_TABLE_KEY(level - 1, below));
 			spin_lock_irqsave(&t->lock, flags);
 			if (!t->error)
-				table_dirty(map, t);
+				table_dirty(c->map, t);
 			spin_unlock_irqrestore(&t->lock, flags);
-			pav_node_put(map, t);
+			pav_node_put(c->map, t);
 		}
+		if (!error && c->map->tdirty_count > c->map->nslots / 8)
+			error = flush_table(c);
 	}
-	return go_on;
+	return error;
 }
 
 /*
  * Checkpoints write nodes anew and leave holes where they were. When segments become few, what still lies in the emptiest metadata segments is
- * written anew too, so that they die. Returns whether there was anything to move.
+ * written anew too, so that they die.
  */
-static bool move_metadata(struct pav_checkpoint *c)
+static int move_metadata(struct pav_checkpoint *c)
 {
-	int budget = (int)c->map->claim_limit / 2 - atomic_read(&c->map->claimed);
+	struct move m = { .c = c };
+	u32 seg;
+	int error = 0;
 
-	bitmap_zero(c->dead, c->g->segments);
-	if (READ_ONCE(c->g->faulted) || budget <= 0 || !pav_log_sparse_meta(c->log, image_count(c), budget, c->dead))
-		return false;
-	pav_reached("metadata moved");
-	mark_victims(c, PAV_TABLE_LEVELS - 1, 0);
-	return true;
+	for (seg = find_next_bit(c->victims, c->g->segments, 0); seg < c->g->segments && !error;
+	     seg = find_next_bit(c->victims, c->g->segments, seg + 1)) {
+		pav_reached("metadata segment emptied");
+		error = pav_scan_stripes(&c->scan, seg, move_stripe, &m);
+	}
+	return error;
 }
 
 /* There is no room to finish a checkpoint: whoever hoped for one is told. */
@@ -544,7 +573,8 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 
 	INIT_LIST_HEAD(&unmaps);
 	c->log->meta_margin = largest_rows(c);
-	*moved = move_metadata(c);
+	bitmap_zero(c->victims, c->g->segments);
+	*moved = !READ_ONCE(c->g->faulted) && pav_log_sparse_meta(c->log, image_count(c), c->victims);
 	/* Asked before anything is touched: then nothing need be undone. */
 	if (!READ_ONCE(c->g->faulted) && !pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id))
 		return no_room(c);
@@ -559,6 +589,8 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	error = write_nodes(c, READ_ONCE(c->g->faulted) ? -EIO : 0);
 	if (!error)
 		error = write_volumes(c);
+	if (!error)
+		error = move_metadata(c);
 	if (!error)
 		error = write_segments(c);
 	if (!error)
@@ -660,7 +692,10 @@ int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pa
 	c->dead = pav_alloc(DIV_ROUND_UP(g->segments, 64) * 8);
 	c->write = pav_alloc(sizeof(*c->write) * PAV_CKPT_BATCH);
 	c->node = pav_alloc(sizeof(*c->node) * PAV_CKPT_BATCH);
-	if (!c->worker || !c->seg_snap || !c->live_snap || !c->dead || !c->write || !c->node)
+	c->victims = pav_alloc(DIV_ROUND_UP(g->segments, 64) * 8);
+	if (pav_scan_init(&c->scan, log))
+		return -ENOMEM;
+	if (!c->victims || !c->worker || !c->seg_snap || !c->live_snap || !c->dead || !c->write || !c->node)
 		return -ENOMEM;
 	for (i = 0; i < PAV_CKPT_BATCH; i++) {
 		c->stage[i] = pav_alloc_cells(1);
@@ -681,6 +716,8 @@ void pav_checkpoint_free(struct pav_checkpoint *c)
 			pav_free_cells(c->stage[i], 1);
 	pav_free(c->node);
 	pav_free(c->write);
+	pav_scan_free(&c->scan);
+	pav_free(c->victims);
 	pav_free(c->dead);
 	pav_free(c->live_snap);
 	pav_free(c->seg_snap);

@@ -14,6 +14,7 @@
 #ifndef PAV_CHECKPOINT_H
 #define PAV_CHECKPOINT_H
 
+#include "../log/scan.h"
 #include "../map/map.h"
 
 #define PAV_CKPT_BATCH	64u
@@ -33,7 +34,8 @@ struct pav_checkpoint {
 
 	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */
 	u32 *live_snap;			/* by segment */
-	unsigned long *dead;		/* by segment */
+	unsigned long *dead, *victims;	/* by segment: to be freed; to be emptied */
+	struct pav_scan scan;		/* of victims */
 	struct pav_node_write *write;	/* PAV_CKPT_BATCH */
 	struct pav_node **node;		/* whose image write[i] is; NULL: none's */
 	u8 *stage[PAV_CKPT_BATCH];

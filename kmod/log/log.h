@@ -189,10 +189,10 @@ u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes);
 bool pav_log_room_for_checkpoint(struct pav_log *log, unsigned int nodes, bool margin);
 bool pav_log_meta_short(struct pav_log *log);	/* less room than for two of the largest checkpoints */
 /*
- * Where space is short: marks the emptiest metadata segments, as many as a checkpoint can empty that writes @own nodes anyhow: with no more than @budget cells
- * alive, and no more than there is room to write anew. Returns how many; 0 also if nothing would be gained.
+ * Where space is short: marks the emptiest metadata segments, as many as a checkpoint can empty that writes @own nodes anyhow: with no more
+ * alive than there is room to write anew. Returns how many; 0 also if nothing would be gained.
  */
-u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned int budget, unsigned long *victims);
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *victims);
 /* Marks closed segments of @state that nothing is alive in, and that no replay will look into once the checkpoint under way is committed. */
 void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead);
 /* Frees those. Readers have let go of them. */

@@ -137,6 +137,49 @@ const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_s
 	return NULL;
 }
 
+int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at), void *ctx)
+{
+	const struct pav_segment *segment = &s->log->seg[seg];
+	struct pav_scan_at at = { .set = segment->set, .seg = seg };
+	const struct pav_d_stripe *h;
+	u64 covered[2 * PAV_SCAN_ROWS] = {};	/* by row, a ring: columns that stripes found so far lie on */
+	u32 blocks = s->g->segment_blocks, first = 0, rows = 0, j;
+	unsigned int guess;
+	int error = 0;
+
+	for (; at.row < blocks && !error; covered[at.row++ % ARRAY_SIZE(covered)] = 0) {
+		for (guess = 0; guess < 2 && !error; guess++) {
+			for (at.c0 = 0; at.c0 < at.set->n && !error; at.c0++) {
+				if (at.row >= first + rows) {
+					first = at.row;
+					rows = min_t(u32, PAV_SCAN_ROWS, blocks - first);
+					pav_scan_read(s, seg, first, rows, at.set->slot, at.set->n);
+				}
+				at.i = at.row - first;
+				if (!guess)
+					h = pav_scan_header(s, &at);
+				else if ((s->unread[at.c0] & (1u << at.i)) && !(covered[at.row % ARRAY_SIZE(covered)] & BIT_ULL(at.c0)))
+					h = pav_scan_guess(s, &at);
+				else
+					continue;
+				if (!h)
+					continue;
+				if (at.row + h->rows > first + rows) {
+					/* It begins here and ends where we have not read yet: once more, from here on. */
+					rows = 0;
+					at.c0--;
+					continue;
+				}
+				/* What an earlier use left may lie across: it covers nothing. */
+				for (j = 0; j < h->rows * h->width && le64_to_cpu(h->seq) > segment->seq; j++)
+					covered[(at.row + j / h->width) % ARRAY_SIZE(covered)] |= BIT_ULL((at.c0 + j % h->width) % at.set->n);
+				error = fn(ctx, h, &at);
+			}
+		}
+	}
+	return error;
+}
+
 int pav_scan_init(struct pav_scan *s, struct pav_log *log)
 {
 	unsigned int i;

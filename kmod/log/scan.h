@@ -45,6 +45,12 @@ const struct pav_d_stripe *pav_scan_header(struct pav_scan *s, const struct pav_
 /* The same where the cell is gone or rotten: rebuilt for every width a stripe could have there; its sum tells whether it was one. In scratch[0]. */
 const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_scan_at *at);
 
+/*
+ * Every header of segment @seg, which is closed: calls @fn, which may wait, with the stripe's cells read: those of its j-th column at
+ * pav_scan_cell(s, (at->c0 + j) % at->set->n, at->i + row). Headers of an earlier use of the segment are among them. Ends with @fn's first error.
+ */
+int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at), void *ctx);
+
 static inline u8 *pav_scan_cell(struct pav_scan *s, unsigned int column, unsigned int i)
 {
 	return s->col[column] + (size_t)i * PAV_CELL_BYTES;

@@ -180,16 +180,16 @@ static bool may_empty(const struct pav_segment *s)
 	return s->state == PAV_SEG_META && !s->open && !s->prepared && atomic_read(&s->live);
 }
 
-u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned int budget, unsigned long *victims)
+u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *victims)
 {
 	enum { BUCKETS = 12 };				/* three quarters alive: not worth it */
-	u64 left = meta_rows_left(log), need = pav_log_meta_rows(log, own) + log->meta_margin, live[BUCKETS] = {}, sum = 0;
+	u64 left = meta_rows_left(log), need = pav_log_meta_rows(log, own) + log->meta_margin, live[BUCKETS] = {}, sum = 0, budget;
 	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives, cells = segment_cells(log);
 	unsigned int b, top = 0;
 	unsigned long flags;
 
 	/* Each cell moved may bring half a block of the table; and what is moved must find room beside what the checkpoint writes anyhow. */
-	budget = left > need ? min_t(u64, budget, (left - need) * row_cells(log) / 2) : 0;
+	budget = left > need ? (left - need) * row_cells(log) / 2 : 0;
 	spin_lock_irqsave(&log->lock, flags);
 	if (left >= 3 * log->meta_margin &&
 	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(2 * atomic64_read(&log->meta_live), cells)))
@@ -216,8 +216,8 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned int budg
 		__set_bit(i, victims);
 		n++;
 	}
-	/* No gain? Then let it be. */
-	if ((u64)n * log->g->segment_blocks <= pav_log_meta_rows(log, sum + sum / 2)) {
+	/* No gain? Then let it be. With the table's blocks that moving changes, and headers. */
+	if ((u64)n * room <= sum + sum / 2 + sum / 8) {
 		bitmap_zero(victims, log->g->segments);
 		n = 0;
 	}

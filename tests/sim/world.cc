@@ -407,6 +407,8 @@ void World::third_loss()
 			fail("a third drive is lost, and the group's state is %d", info.state);
 	});
 	close();
+	// What failed stays undecided, as after a cut.
+	load_.cut();
 	tally_["third losses"]++;
 
 	// With three drives away it stays closed; with the third one back nothing that was acknowledged is missing.
