@@ -5,13 +5,14 @@
  * Everything that changes a volume's record is made durable by a checkpoint before it returns, so that such changes need no entries in the log.
  */
 #include "engine.h"
-#include "background/checkpoint.h"
+#include "background/gc.h"
 
 struct pav_engine {
 	struct pav_group g;
 	struct pav_log log;
 	struct pav_map map;
 	struct pav_checkpoint ckpt;
+	struct pav_gc gc;
 	struct pav_log_ops log_ops;
 	struct mutex control;		/* volumes, their records, and whoever changes them */
 };
@@ -183,18 +184,20 @@ static int start(struct pav_engine *e, struct pav_err *err)
 		return pav_fail(err, error, "group %s: the checkpoint that ends replay failed (error %d)", e->g.name, error);
 	e->log.log_id = log_id;
 	WRITE_ONCE(e->ckpt.off, false);
-	if (pav_log_end_replay(&e->log) && pav_log_check_full(&e->log, false))
+	if (pav_log_end_replay(&e->log) && pav_log_check_starved(&e->log, false))
 		pav_checkpoint_run(&e->ckpt);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING) {
 			pav_reached("deletion finished at open");
 			finish_delete(e, e->map.volumes[id]);
 		}
+	pav_gc_start(&e->gc);
 	return 0;
 }
 
 static void engine_free(struct pav_engine *e)
 {
+	pav_gc_free(&e->gc);
 	pav_checkpoint_free(&e->ckpt);
 	pav_log_free(&e->log);
 	pav_map_free(&e->map);
@@ -225,14 +228,17 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		error = pav_map_init(&e->map, &e->g, &e->log, p);
 	if (!error)
 		error = pav_checkpoint_init(&e->ckpt, &e->g, &e->log, &e->map);
+	if (!error)
+		error = pav_gc_init(&e->gc, &e->ckpt);
 	if (error) {
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
-	/* No more may be dirty than a sixteenth of the group could take: in a small one, less than the cache would bear. */
+	/* No more may be dirty than a little of the group could take: in a small one, less than the cache would bear. */
 	while (e->map.claim_limit > 24 &&
-	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 16)
+	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 32)
 		e->map.claim_limit -= e->map.claim_limit / 4;
+	e->map.held_limit = e->map.claim_limit - e->map.claim_limit / 4;
 	error = load_segments(e, err);
 	if (!error)
 		error = load_volumes(e, err);
@@ -272,6 +278,7 @@ int pav_engine_close(struct pav_engine *e, struct pav_err *err)
 	int error;
 
 	mutex_lock(&e->control);
+	pav_gc_stop(&e->gc);
 	WRITE_ONCE(e->ckpt.off, true);
 	pav_work_flush(e->ckpt.worker);
 	error = pav_checkpoint_run(&e->ckpt);
@@ -461,6 +468,8 @@ int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_e
 	if (error)
 		vol->state = PAV_VOLUME_LIVE;
 	mutex_unlock(&e->ckpt.lock);
+	if (!error)
+		pav_gc_barrier(&e->gc);
 	if (!error && finish_delete(e, vol))
 		pav_log(PAV_WARN, "%s: the space of a deleted volume is given back at the next import", e->g.name);
 	mutex_unlock(&e->control);
@@ -664,11 +673,11 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 		out->used_cells += atomic64_read(&vol->mapped);
 		out->provisioned_cells += vol->cells;
 	}
-	out->capacity_cells = pav_log_capacity(&e->log);
-	out->free_cells = pav_log_free_cells(&e->log);
+	out->capacity_cells = READ_ONCE(e->map.capacity);
+	out->free_cells = out->capacity_cells - min_t(u64, out->capacity_cells, atomic64_read(&e->map.mapped));
 	out->generation = le64_to_cpu(READ_ONCE(g->sb->generation));
 	out->stripe_seq = atomic64_read(&e->log.seq);
-	out->state = READ_ONCE(g->faulted) ? PAV_GROUP_FAULTED : READ_ONCE(e->log.full) ? PAV_GROUP_FULL :
+	out->state = READ_ONCE(g->faulted) ? PAV_GROUP_FAULTED : READ_ONCE(e->log.full) || !out->free_cells ? PAV_GROUP_FULL :
 		     pav_group_worst_loss(g, READ_ONCE(g->gone)) ? PAV_GROUP_DEGRADED : PAV_GROUP_ONLINE;
 }
 
@@ -699,6 +708,8 @@ void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char 
 	fn(ctx, "stripes", atomic64_read(&e->log.stripes));
 	fn(ctx, "narrow_stripes", atomic64_read(&e->log.narrow));
 	fn(ctx, "data_cells", atomic64_read(&e->log.data_cells));
+	fn(ctx, "moved_cells", atomic64_read(&e->gc.moved));
+	fn(ctx, "segments_emptied", atomic64_read(&e->gc.emptied));
 	fn(ctx, "node_cells", atomic64_read(&e->log.node_cells));
 	fn(ctx, "header_cells", atomic64_read(&e->log.header_cells));
 	fn(ctx, "parity_cells", atomic64_read(&e->log.parity_cells));

@@ -52,6 +52,7 @@ struct pav_req {
 	/* the engine's part */
 	struct pav_waiter wait;			/* map: for a node, room, or its range of LBAs */
 	bool walking;				/* map: holds one of the turns to load nodes */
+	u16 promised;				/* map: cells that were not mapped, held against the group's capacity */
 	struct list_head link;			/* log: the stream's queue */
 	struct llist_node llink;		/* log: on its way to a stream */
 	struct pav_node *leaf;			/* write, unmap: pinned from admission to completion */

@@ -509,8 +509,9 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 static int move_metadata(struct pav_checkpoint *c)
 {
 	struct move m = { .c = c };
+	/* The table must tell of every newer image before it is asked where one lies. */
+	int error = flush(c);
 	u32 seg;
-	int error = 0;
 
 	for (seg = find_next_bit(c->victims, c->g->segments, 0); seg < c->g->segments && !error;
 	     seg = find_next_bit(c->victims, c->g->segments, seg + 1)) {
@@ -530,7 +531,9 @@ static int no_room(struct pav_checkpoint *c)
 	INIT_LIST_HEAD(&unmaps);
 	pav_map_take_unmaps(c->map, &unmaps);
 	pav_map_unmaps_done(&unmaps, -ENOSPC);
-	pav_log_check_full(c->log, true);
+	pav_log_check_starved(c->log, true);
+	if (c->gc_want)
+		c->gc_want(c->gc);
 	pav_map_room(c->map);
 	pav_log_kick(c->log);
 	return -ENOSPC;
@@ -540,9 +543,9 @@ static int no_room(struct pav_checkpoint *c)
 static void tell_space(struct pav_checkpoint *c)
 {
 	static const u8 threshold[] = { 80, 90, 95 };
-	u64 capacity = max_t(u64, pav_log_capacity(c->log), 1), free = min_t(u64, pav_log_free_cells(c->log), capacity);
-	unsigned int used = (capacity - free) * 100 / capacity, level = 0, i;
-	bool full = READ_ONCE(c->log->full);
+	u64 capacity = max_t(u64, READ_ONCE(c->map->capacity), 1), mapped = atomic64_read(&c->map->mapped);
+	unsigned int used = min_t(u64, mapped * 100 / capacity, 100), level = 0, i;
+	bool full = mapped >= capacity || READ_ONCE(c->log->full);
 
 	for (i = 0; i < ARRAY_SIZE(threshold); i++)
 		if (used >= threshold[i])
@@ -611,8 +614,11 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 			pav_map_wait_readers(map);
 			pav_log_free_segments(c->log, c->dead);
 		}
-		again = pav_log_check_full(c->log, c->hoped);
+		WRITE_ONCE(map->capacity, pav_log_capacity(c->log));
+		again = pav_log_check_starved(c->log, c->hoped);
 		c->hoped = again && !c->log->reserved;
+		if (c->gc_want && pav_log_gc_wanted(c->log))
+			c->gc_want(c->gc);
 		tell_space(c);
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, 0);
@@ -641,10 +647,11 @@ int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id)
 	int error = write_checkpoint(c, seq, log_id, &moved);
 
 	/* Left with too little room for the next ones: empties sparse metadata segments until there is enough, as long as that gains anything. */
-	while (!error && pav_log_meta_short(c->log) && round++ < PAV_CKPT_ROUNDS) {
+	moved = true;
+	while (!error && moved && pav_log_meta_short(c->log) && round++ < PAV_CKPT_ROUNDS) {
 		pav_reached("checkpoint to gain room");
-		error = write_checkpoint(c, seq, 0, &moved);
-		if (!moved)
+		/* Whatever becomes of it, the caller's is durable. */
+		if (write_checkpoint(c, seq, 0, &moved))
 			break;
 	}
 	return error;

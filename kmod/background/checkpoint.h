@@ -26,6 +26,8 @@ struct pav_checkpoint {
 	struct pav_map *map;
 	struct pav_worker *worker;
 	struct pav_work work;
+	void (*gc_want)(void *gc);	/* space is short: the garbage collector is asked for; NULL while there is none */
+	void *gc;
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
 	unsigned int space_level;	/* last told by an event, in percent */

@@ -91,7 +91,7 @@ static void seg_open(struct pav_log *log, u32 seg, struct pav_set *set, enum pav
 bool pav_log_open_segment(struct pav_stream *s)
 {
 	struct pav_log *log = s->log;
-	unsigned int i, left = 0;
+	unsigned int i, left = 0, ready;
 	unsigned long flags;
 	struct pav_set *set = NULL;
 	bool found = false;
@@ -131,12 +131,13 @@ bool pav_log_open_segment(struct pav_stream *s)
 		spin_unlock_irqrestore(&log->lock, flags);
 	} else {
 		spin_lock_irqsave(&log->lock, flags);
+		ready = pav_log_ready(log);
 		for (i = 0; i < log->replays; i++) {
 			struct pav_replay_seg *r = &log->replay[i];
 
 			if (r->opened || !r->ready || r->drop)
 				continue;
-			if (!found && pav_group_usable(log->g, r->set->members)) {
+			if (!found && (s->gc || ready > PAV_GC_SEGMENTS) && pav_group_usable(log->g, r->set->members)) {
 				r->opened = true;
 				s->seg = r->seg;
 				s->set = r->set;
@@ -147,7 +148,8 @@ bool pav_log_open_segment(struct pav_stream *s)
 			}
 		}
 		spin_unlock_irqrestore(&log->lock, flags);
-		if (left < (log->replay_target + 1) / 2)
+		/* Starved, users wait for the garbage collector, which makes the checkpoints that help. */
+		if (left < (log->replay_target + 1) / 2 && (s->gc || !READ_ONCE(log->starved)))
 			log->ops->want_checkpoint(log->ops->ctx);
 	}
 	if (found) {
@@ -270,7 +272,8 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		staying += !log->replay[i].drop;
 	}
 	while (checkpoint && unopened < log->replay_target && log->replays < PAV_REPLAY_MAX && staying < PAV_REPLAY_MAX) {
-		s64 seg = take_free(log, pav_log_data_keep(log));
+		/* The garbage collector's are taken from what users must leave. */
+		s64 seg = take_free(log, unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log));
 
 		if (seg < 0)
 			break;
@@ -464,14 +467,15 @@ int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_
 	if (!log->seg || !log->seg_dirty)
 		return -ENOMEM;
 	log->free = g->segments;
-	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS);
-	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 2, 24);
+	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS) + 1;
+	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 1 + PAV_GC_SEGMENTS, 24);
 	log->max_rows = clamp_t(unsigned int, PAV_STRIPE_ENTRIES / k, 1, min_t(u32, PAV_STRIPE_MAX_ROWS, g->segment_blocks / 4));
 	for (i = 0; i <= log->nstreams; i++) {
 		error = pav_stream_init(&log->streams[i], log, i == log->nstreams);
 		if (error)
 			return error;
 	}
+	log->streams[log->nstreams - 1].gc = true;
 	return 0;
 }
 

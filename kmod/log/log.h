@@ -15,6 +15,7 @@
 
 #define PAV_MAX_STREAMS		8u		/* for user data; one more for metadata */
 #define PAV_STRIPES_PER_STREAM	6u
+#define PAV_GC_SEGMENTS		1u		/* of those reserved, left to the garbage collector */
 #define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
 #define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
 
@@ -39,6 +40,16 @@ struct pav_node_write {
 	u32 crc;
 };
 #define PAV_REQ_NODE	(PAV_UNMAP + 1)
+
+/* A request of the garbage collector: a cell of user data goes elsewhere, as it is. */
+struct pav_move {
+	struct pav_req req;		/* op PAV_REQ_MOVE, cells 1 */
+	const void *buf;		/* stable until done */
+	u64 loc;			/* where it lies: is that not so any more when its turn comes, then it is not moved, -ESTALE */
+	u32 birth;			/* remains what it was */
+	void *ctx;
+};
+#define PAV_REQ_MOVE	(PAV_UNMAP + 2)
 
 struct pav_stream;
 
@@ -70,7 +81,7 @@ struct pav_log;
 
 struct pav_stream {
 	struct pav_log *log;
-	bool meta;
+	bool meta, gc;
 	struct pav_worker *worker;
 	struct pav_work work;
 	struct llist_head incoming;
@@ -126,9 +137,12 @@ struct pav_log {
 	u32 birth;			/* number of the checkpoint that will hold what is written now */
 	atomic64_t seq;			/* of the newest stripe */
 	unsigned int max_rows;		/* of a stripe */
-	unsigned int nstreams;		/* for data; streams[nstreams] is the metadata stream */
-	struct pav_stream streams[PAV_MAX_STREAMS + 1];
-	bool frozen, full;
+	unsigned int nstreams;		/* for data, the last of them for what is moved; streams[nstreams] is the metadata stream */
+	struct pav_stream streams[PAV_MAX_STREAMS + 2];
+	bool frozen;
+	bool starved;			/* no segment is left for users, and none is free: only the garbage collector can help */
+	bool full;			/* … and it cannot */
+	bool gathering;			/* the garbage collector is about to send more */
 
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor;
@@ -140,7 +154,7 @@ struct pav_log {
 
 	struct list_head parked;	/* stripes that wait for pav_log_unpark() */
 
-	atomic64_t stripes, data_cells, parity_cells, pad_cells, header_cells, node_cells, narrow, lost_cells;
+	atomic64_t stripes, data_cells, moved_cells, parity_cells, pad_cells, header_cells, node_cells, narrow, lost_cells;
 };
 
 /* ---- life (log.c) ---- */
@@ -177,7 +191,9 @@ void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
 
 /* ---- space (space.c) ---- */
-u32 pav_log_data_keep(const struct pav_log *log);	/* free segments that user data leaves alone; log->lock held */
+u32 pav_log_meta_keep(const struct pav_log *log);	/* free segments that are left to metadata; log->lock held */
+u32 pav_log_data_keep(const struct pav_log *log);	/* … that user data leaves alone; log->lock held */
+unsigned int pav_log_ready(const struct pav_log *log);	/* reserved segments that may be opened; log->lock held */
 /* Nodes the map may still make before the next checkpoint. */
 u64 pav_log_node_room(struct pav_log *log);
 /* Rows that @nodes nodes may take: full rows, some narrow stripes for every batch, and a segment's end. */
@@ -198,13 +214,17 @@ void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsign
 /* Frees those. Readers have let go of them. */
 void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
 /*
- * Judges whether the group is full: nothing reserved is left, and nothing free to be reserved; then writes get -ENOSPC until a later judgement. True:
- * another checkpoint may reserve something. @give_up: one was made in that hope already. Process context.
+ * After a checkpoint: are users starved of segments? Sets log->starved. True: another checkpoint may reserve something. @give_up: one was made in that
+ * hope already. Process context.
  */
-bool pav_log_check_full(struct pav_log *log, bool give_up);
-/* Cells that user data may still take. */
-u64 pav_log_free_cells(struct pav_log *log);
-u64 pav_log_capacity(struct pav_log *log);
+bool pav_log_check_starved(struct pav_log *log, bool give_up);
+u64 pav_log_capacity(struct pav_log *log);	/* cells of user data that may be alive */
+
+/* ---- for the garbage collector (space.c) ---- */
+bool pav_log_gc_wanted(struct pav_log *log);	/* free segments are few */
+/* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
+s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
+bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */
 
 /* ---- replay (replay.c) ---- */
 int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d);	/* from the table; -ENOMEM, -EUCLEAN */

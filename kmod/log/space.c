@@ -7,6 +7,9 @@
  *	- after every checkpoint there is room for two of the largest there can be (meta_margin): the next one, and the one that ends the next replay;
  *	- it may spread over three times what is alive of it: user data takes no segment that would go below that, and where data holds the rest, no
  *	  new nodes are made (pav_log_node_room). At a third alive, emptying the emptiest segments (pav_log_sparse_meta) always gains room.
+ *
+ * User data may be alive up to the group's capacity (pav_log_capacity), which is less than there is: so there is always a segment that pays to be emptied.
+ * Beyond, writes to blocks that hold nothing yet are refused by the map; blocks that are mapped can be written for ever.
  */
 #include "log.h"
 
@@ -30,8 +33,7 @@ static u32 margin_segments(const struct pav_log *log)
 	return DIV_ROUND_UP(2 * log->meta_margin, log->g->segment_blocks) + 1;
 }
 
-/* Free segments that metadata must find. Lock held. */
-static u32 meta_keep(const struct pav_log *log)
+u32 pav_log_meta_keep(const struct pav_log *log)
 {
 	u64 want = DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
 
@@ -40,7 +42,17 @@ static u32 meta_keep(const struct pav_log *log)
 
 u32 pav_log_data_keep(const struct pav_log *log)
 {
-	return max_t(u32, meta_keep(log), log->g->segments * (u64)log->g->reserve_percent / 100);
+	/* One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed. */
+	return pav_log_meta_keep(log) + 3;
+}
+
+unsigned int pav_log_ready(const struct pav_log *log)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < log->replays; i++)
+		n += !log->replay[i].opened && log->replay[i].ready && !log->replay[i].drop;
+	return n;
 }
 
 u64 pav_log_node_room(struct pav_log *log)
@@ -91,44 +103,40 @@ bool pav_log_meta_short(struct pav_log *log)
 	return meta_rows_left(log) < 2 * log->meta_margin;
 }
 
+/*
+ * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata and open segments
+ * need is more than that; of the rest a sixteenth is for headers and cells that stay empty.
+ */
 u64 pav_log_capacity(struct pav_log *log)
 {
-	u32 keep = pav_log_data_keep(log);
-
-	return keep < log->g->segments ? (u64)(log->g->segments - keep) * log->g->segment_blocks * log->g->data_drives : 0;
-}
-
-u64 pav_log_free_cells(struct pav_log *log)
-{
+	u32 segments = log->g->segments, taken, most = segments * (u64)(100 - log->g->reserve_percent) / 100;
 	unsigned long flags;
-	u32 i, segs, keep;
 
 	spin_lock_irqsave(&log->lock, flags);
-	keep = pav_log_data_keep(log);
-	segs = log->free > keep ? log->free - keep : 0;
-	for (i = 0; i < log->replays; i++)
-		segs += !log->replay[i].opened;
+	taken = log->meta_segs + pav_log_data_keep(log) + log->nstreams;
 	spin_unlock_irqrestore(&log->lock, flags);
-	return (u64)segs * log->g->segment_blocks * log->g->data_drives;
+	taken = taken < segments ? segments - taken : 0;
+	return (u64)min_t(u32, most, taken - taken / 16) * segment_cells(log);
 }
 
-bool pav_log_check_full(struct pav_log *log, bool give_up)
+bool pav_log_check_starved(struct pav_log *log, bool give_up)
 {
-	unsigned int i, left = 0;
 	unsigned long flags;
 	bool hope;
 
 	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < log->replays; i++)
-		left += !log->replay[i].opened && log->replay[i].ready;
-	hope = log->free > pav_log_data_keep(log);
+	hope = log->free > pav_log_data_keep(log) && !give_up;
 	/* What it did reserve may be used up already: under load that says nothing. */
-	WRITE_ONCE(log->full, !left && !log->reserved && (!hope || give_up));
+	if (pav_log_ready(log) > PAV_GC_SEGMENTS || log->reserved > PAV_GC_SEGMENTS) {
+		WRITE_ONCE(log->starved, false);
+		WRITE_ONCE(log->full, false);
+		hope = false;
+	} else {
+		WRITE_ONCE(log->starved, !hope);
+	}
 	spin_unlock_irqrestore(&log->lock, flags);
-	return !left && !log->full;
+	return hope;
 }
-
-/* ---- segments that died ---- */
 
 static bool in_replay(const struct pav_log *log, u32 seg)
 {
@@ -139,6 +147,66 @@ static bool in_replay(const struct pav_log *log, u32 seg)
 			return true;
 	return false;
 }
+
+/* ---- the garbage collector's ---- */
+
+bool pav_log_gc_wanted(struct pav_log *log)
+{
+	unsigned long flags;
+	u32 keep;
+	bool few;
+
+	spin_lock_irqsave(&log->lock, flags);
+	keep = pav_log_data_keep(log);
+	few = pav_log_ready(log) + (log->free > keep ? log->free - keep : 0) < log->replay_target;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return few;
+}
+
+bool pav_log_gc_has_room(struct pav_log *log)
+{
+	unsigned long flags;
+	bool room;
+
+	spin_lock_irqsave(&log->lock, flags);
+	room = pav_log_ready(log) || log->free > pav_log_meta_keep(log);
+	spin_unlock_irqrestore(&log->lock, flags);
+	return room;
+}
+
+s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
+{
+	u64 now = atomic64_read(&log->seq), best = 0;
+	unsigned long flags;
+	s64 victim = -1;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+		u64 room, live, score;
+
+		if (s->state != PAV_SEG_DATA || s->open || s->replaying || test_bit(i, but))
+			continue;
+		room = (u64)log->g->segment_blocks * (s->set->n - 2);
+		live = atomic_read(&s->live);
+		if (!live || live > room - room / 16 || in_replay(log, i))
+			continue;
+		/*
+		 * What is won by what it costs, and the longer the better that nothing has died there since: (1 - u) * age / (1 + u), after Rosenblum and
+		 * Ousterhout, The design and implementation of a log-structured file system, 1992. In need, what is quickest.
+		 */
+		score = (room - live) * (log->starved ? 1 : min_t(u64, now - s->seq + 1, 1ULL << 32)) * 16 / (room + live) + 1;
+		if (score > best) {
+			best = score;
+			victim = i;
+		}
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+	return victim;
+}
+
+/* ---- segments that died ---- */
 
 void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead)
 {

@@ -264,6 +264,7 @@ static void stripe_header(struct pav_stripe *st)
 		const struct pav_stripe_ref *r = &st->ref[i];
 		const struct pav_req *req = r->req;
 		unsigned int op = req->op;
+		u32 birth = op == PAV_REQ_MOVE ? container_of(req, struct pav_move, req)->birth : log->birth;
 
 		if (op == PAV_UNMAP) {
 			h->entry[e].key = cpu_to_le64(pav_key(PAV_ENTRY_UNMAP, req->vol_id, r->lba));
@@ -276,7 +277,7 @@ static void stripe_header(struct pav_stripe *st)
 						      pav_key(PAV_ENTRY_NODE, r->lba >> 56, r->lba & PAV_NODE_INDEX_MASK) :
 						      pav_key(PAV_ENTRY_WRITE, req->vol_id, r->lba + j));
 			h->entry[e].crc = cpu_to_le32(st->crc[r->cell + j]);
-			h->entry[e].birth = cpu_to_le32(log->birth);
+			h->entry[e].birth = cpu_to_le32(birth);
 		}
 	}
 	pav_seal(h, offsetof(struct pav_d_stripe, crc));
@@ -299,6 +300,10 @@ static void stripe_encode(struct pav_stripe *st)
 			continue;
 		if ((unsigned int)req->op == PAV_REQ_NODE) {
 			st->src[ref->cell] = container_of(req, struct pav_node_write, req)->buf;
+			continue;
+		}
+		if ((unsigned int)req->op == PAV_REQ_MOVE) {
+			st->src[ref->cell] = container_of(req, struct pav_move, req)->buf;
 			continue;
 		}
 		for (j = 0; j < ref->count; j++)
@@ -345,7 +350,7 @@ static void stripe_write(struct pav_stripe *st)
 	unsigned int c;
 
 	atomic64_inc(&log->stripes);
-	atomic64_add(st->cells - 1, st->stream->meta ? &log->node_cells : &log->data_cells);
+	atomic64_add(st->cells - 1, st->stream->meta ? &log->node_cells : st->stream->gc ? &log->moved_cells : &log->data_cells);
 	atomic64_inc(&log->header_cells);
 	atomic64_add(2 * st->rows, &log->parity_cells);
 	atomic64_add((st->width - 2) * st->rows - st->cells, &log->pad_cells);
@@ -479,15 +484,18 @@ static void stream_work(struct pav_work *work)
 		if (!s->meta && READ_ONCE(log->frozen))
 			return;
 		if (!stream_has_room(s)) {
-			if (s->meta || READ_ONCE(log->full)) {
+			if (s->meta || (s->gc ? !pav_log_gc_has_room(log) : READ_ONCE(log->full))) {
 				pav_reached("no space");
 				stream_refuse(s, -ENOSPC);
 				continue;
 			}
 			pav_reached("stream waited for a segment");
-			log->ops->want_checkpoint(log->ops->ctx);
+			if (s->gc || !READ_ONCE(log->starved))
+				log->ops->want_checkpoint(log->ops->ctx);
 			return;
 		}
+		if (s->gc && READ_ONCE(log->gathering) && s->queued_cells < PAV_STRIPE_ENTRIES)
+			return;
 		if (!window_open(s)) {
 			pav_reached("stream waited for its window");
 			return;
@@ -529,7 +537,7 @@ static void push(struct pav_stream *s, struct pav_req *req)
 
 void pav_log_submit(struct pav_log *log, struct pav_req *req, unsigned int hint)
 {
-	push(&log->streams[hint % log->nstreams], req);
+	push(&log->streams[(unsigned int)req->op == PAV_REQ_MOVE ? log->nstreams - 1 : hint % (log->nstreams - 1)], req);
 }
 
 void pav_log_submit_node(struct pav_log *log, struct pav_node_write *w)

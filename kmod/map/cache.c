@@ -113,6 +113,16 @@ void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w)
 	map->want_checkpoint(map->ctx);
 }
 
+void pav_map_wait_hold(struct pav_map *map, struct pav_waiter *w)
+{
+	pav_reached("waited to hold a node");
+	park(map, w, &map->claims);
+	/* Whoever let go just before the parking woke nobody. */
+	smp_mb();
+	if (atomic_read(&map->held) < (int)map->held_limit)
+		call_back_all(map, &map->claims);
+}
+
 void pav_map_room(struct pav_map *map)
 {
 	call_back_all(map, &map->room);
@@ -472,7 +482,7 @@ bool pav_node_claim(struct pav_map *map, struct pav_node *n)
 bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n)
 {
 	lockdep_assert_held(&n->lock);
-	if (!n->claimed || n->dirty || n->ckpt || n->staged || n->writers)
+	if (!n->claimed || n->dirty || n->ckpt || n->staged || n->writers || n->movers)
 		return false;
 	n->claimed = false;
 	atomic_dec(&map->claimed);

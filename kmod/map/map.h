@@ -52,7 +52,7 @@ struct pav_node {
 	u8 *shadow;			/* image as of the checkpoint under way, if @data has moved on */
 	bool dirty, ckpt, claimed, dead;
 	bool staged;			/* its image is on its way, the node table does not tell its new place yet */
-	unsigned int writers;		/* requests admitted */
+	unsigned int writers, movers;	/* requests admitted: users', and the garbage collector's */
 	struct list_head dirty_link;	/* map->dirty, map->ckpt or map->tdirty[]; with map->dirty_lock */
 	DECLARE_BITMAP(busy, 256);
 	struct list_head blocked;	/* requests that wait for a range */
@@ -108,6 +108,8 @@ struct pav_map {
 	bool no_node_room;		/* … and the last one found room for none */
 	int stuck;			/* why the last checkpoint failed (-errno): no room will come of waiting */
 	unsigned int claim_limit;
+	atomic_t held;			/* nodes with writers. What they wait for may be what moving cells brings: so that has claims left to it */
+	unsigned int held_limit;
 
 	spinlock_t dirty_lock;
 	struct list_head dirty, ckpt, tdirty[PAV_TABLE_LEVELS];
@@ -118,6 +120,9 @@ struct pav_map {
 	struct pav_d_entry root;	/* of the node table; the checkpoint's own */
 	atomic64_t next_node;
 	struct pav_volume *volumes[PAV_MAX_VOLUMES];
+
+	u64 capacity;			/* cells that may be mapped; the checkpoint's word */
+	atomic64_t mapped, promised;	/* cells that are, in all volumes; and that requests on their way may add */
 
 	struct list_head unmaps;	/* without room in the log: applied at the next checkpoint's freeze, acknowledged with its commit; lock */
 
@@ -166,6 +171,8 @@ bool pav_map_turn(struct pav_map *map, struct pav_waiter *w);
 void pav_map_turn_over(struct pav_map *map);
 /* Parks @w until there may be a claim to be had, and asks for the checkpoint that brings it. */
 void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w);
+/* Parks @w until fewer nodes are held by writers. */
+void pav_map_wait_hold(struct pav_map *map, struct pav_waiter *w);
 void pav_map_set_node_room(struct pav_map *map, u64 nodes);	/* the checkpoint's word on it */
 void pav_map_room(struct pav_map *map);			/* there may be a claim or a slot: calls back who waits */
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
@@ -183,8 +190,24 @@ void pav_map_write(struct pav_req *req);	/* and unmap */
 void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done);
 void pav_map_take_unmaps(struct pav_map *map, struct list_head *list);	/* … that wait, not applied */
 void pav_map_unmaps_done(struct list_head *done, int error);
-/* Waits until every read that had begun has ended. Process context. */
+/*
+ * A reader holds what it found in the map: no segment is used again before it has left. Any context. Returns what pav_map_leave() wants to know.
+ */
+unsigned int pav_map_enter(struct pav_map *map);
+void pav_map_leave(struct pav_map *map, unsigned int ticket);
+/* Waits until every reader that had entered has left. Process context. */
 void pav_map_wait_readers(struct pav_map *map);
+
+/* Where cell @lba lies: location (0: nowhere, or the map cannot be read), sum and birth. Process context. */
+u64 pav_map_lookup(struct pav_volume *vol, u64 lba, u32 *crc, u32 *birth);
+/* For the garbage collector. @m: vol, lba, buf, loc, birth and req.done are set. Ends as a write does; -ESTALE: it lies elsewhere by now, or will soon. */
+void pav_map_move(struct pav_move *m);
+/* Counts cells of @vol that are mapped. */
+static inline void pav_map_mapped(struct pav_volume *vol, s64 delta)
+{
+	atomic64_add(delta, &vol->mapped);
+	atomic64_add(delta, &vol->map->mapped);
+}
 
 /* Sets (@loc 0: clears) the entries of @n cells from @lba on: replay's way. Process context, no requests run. -ENOSPC: a checkpoint must make room
  * in the cache first; -EIO.

@@ -219,19 +219,19 @@ static void walk_over(struct pav_req *req)
 
 /* ---- read ---- */
 
-static void reader_enter(struct pav_map *map, struct pav_req *req)
+unsigned int pav_map_enter(struct pav_map *map)
 {
 	unsigned int lane = pav_cpu() % PAV_READER_LANES, e = READ_ONCE(map->epoch) & 1;
 
-	req->hint = lane * 2 + e;
 	atomic_inc(&map->readers[lane].n[e]);
 	smp_mb();
+	return lane * 2 + e;
 }
 
-static void reader_leave(struct pav_map *map, struct pav_req *req)
+void pav_map_leave(struct pav_map *map, unsigned int ticket)
 {
 	smp_mb();
-	atomic_dec(&map->readers[req->hint / 2].n[req->hint & 1]);
+	atomic_dec(&map->readers[ticket / 2].n[ticket & 1]);
 }
 
 /* Twice: a reader may have chosen its count before a change and entered after it. */
@@ -267,7 +267,7 @@ static void read_put(struct pav_req *req)
 		repair_queue(map, req);
 		return;
 	}
-	reader_leave(map, req);
+	pav_map_leave(map, req->hint);
 	req->done(req);
 }
 
@@ -409,7 +409,7 @@ void pav_map_read(struct pav_req *req)
 	req->next = 0;
 	bitmap_zero(req->repair, PAV_REQ_MAX_CELLS);
 	atomic_set(&req->pending, 1);
-	reader_enter(vol->map, req);
+	req->hint = pav_map_enter(vol->map);
 	switch (leaf_peek(vol, req->lba, &leaf, &ident)) {
 	case WALK_FOUND:
 		if (read_issue(req, leaf, &ident)) {
@@ -558,6 +558,38 @@ static void write_walk(struct pav_waiter *w);
 static void write_again(struct pav_waiter *w);
 static void admit_again(struct pav_waiter *w);
 
+enum enter { ENTER_IN, ENTER_HOLD, ENTER_CLAIM };
+
+/* Counts a request that is admitted to @leaf, which may be dirty from then on; or tells what it must wait for. Leaf's lock held. */
+static enum enter enter(struct pav_map *map, struct pav_node *leaf, bool move)
+{
+	bool hold = !move && !leaf->writers;
+
+	if (hold && atomic_inc_return(&map->held) > (int)map->held_limit) {
+		atomic_dec(&map->held);
+		return ENTER_HOLD;
+	}
+	if (!pav_node_claim(map, leaf)) {
+		if (hold)
+			atomic_dec(&map->held);
+		return ENTER_CLAIM;
+	}
+	*(move ? &leaf->movers : &leaf->writers) += 1;
+	return ENTER_IN;
+}
+
+/* Takes it back. True: there is a claim to be had, tell by pav_map_room(). Leaf's lock held. */
+static bool leave(struct pav_map *map, struct pav_node *leaf, bool move)
+{
+	bool let_go = false;
+
+	if (move)
+		leaf->movers--;
+	else if (!--leaf->writers)
+		let_go = atomic_dec_return(&map->held) >= (int)map->held_limit - 1;
+	return pav_node_unclaim_if_idle(map, leaf) || let_go;
+}
+
 static void write_end(struct pav_req *req)
 {
 	struct pav_node *leaf = req->leaf;
@@ -565,16 +597,16 @@ static void write_end(struct pav_req *req)
 	struct list_head blocked;
 	struct pav_waiter *w, *next;
 	unsigned long flags;
-	bool unclaimed;
+	bool room;
 
 	INIT_LIST_HEAD(&blocked);
 	spin_lock_irqsave(&leaf->lock, flags);
 	bitmap_clear(leaf->busy, req->lba % PAV_LEAF_ENTRIES, req->cells);
-	leaf->writers--;
+	atomic64_sub(req->promised, &map->promised);
 	list_splice_init(&leaf->blocked, &blocked);
-	unclaimed = pav_node_unclaim_if_idle(map, leaf);
+	room = leave(map, leaf, (unsigned int)req->op == PAV_REQ_MOVE);
 	spin_unlock_irqrestore(&leaf->lock, flags);
-	if (unclaimed)
+	if (room)
 		pav_map_room(map);
 	list_for_each_entry_safe(w, next, &blocked, link) {
 		list_del(&w->link);
@@ -589,6 +621,42 @@ static bool overlaps(const struct pav_req *a, const struct pav_req *b)
 	return a->lba < b->lba + b->cells && b->lba < a->lba + a->cells;
 }
 
+/*
+ * Holds the cells of @req that are not mapped yet against the group's capacity. What is mapped can be written anew even in a full group. Leaf's lock
+ * held, the range is the request's.
+ */
+static bool promise(struct pav_req *req, struct pav_node *leaf)
+{
+	struct pav_map *map = req->vol->map;
+	const struct pav_d_entry *e = entries(leaf) + req->lba % PAV_LEAF_ENTRIES;
+	unsigned int i;
+
+	for (i = 0; i < req->cells; i++)
+		req->promised += !e[i].loc;
+	if (!req->promised || atomic64_add_return(req->promised, &map->promised) + atomic64_read(&map->mapped) <= (s64)READ_ONCE(map->capacity))
+		return true;
+	pav_reached("capacity reached");
+	atomic64_sub(req->promised, &map->promised);
+	req->promised = 0;
+	return false;
+}
+
+/* It is not to be moved after all. Leaf's lock held. */
+static bool moved_already(const struct pav_req *req, const struct pav_node *leaf)
+{
+	const struct pav_move *m = container_of(req, const struct pav_move, req);
+
+	return le64_to_cpu(((const struct pav_d_entry *)leaf->data)[req->lba % PAV_LEAF_ENTRIES].loc) != m->loc;
+}
+
+/* Ends a request that is not in the log; it holds the leaf but for a look. */
+static void refuse(struct pav_req *req, struct pav_node *leaf, int error)
+{
+	pav_node_put_look(leaf);
+	req->error = error;
+	req->done(req);
+}
+
 /* The leaf is in memory and pinned. Lets the request into the log, or has it wait its turn. */
 static void admit(struct pav_req *req, struct pav_node *leaf)
 {
@@ -597,7 +665,8 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	struct pav_waiter *w;
 	unsigned long flags;
 	enum walk walk;
-	bool blocked;
+	enum enter in;
+	bool blocked, move = (unsigned int)req->op == PAV_REQ_MOVE;
 
 	req->leaf = leaf;
 	spin_lock_irqsave(&leaf->lock, flags);
@@ -605,6 +674,13 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	/* Nor past one that waits already: or a stream of small writes would starve a large one. */
 	list_for_each_entry(w, &leaf->blocked, link)
 		blocked |= overlaps(req, container_of(w, struct pav_req, wait));
+	if (move && (blocked || moved_already(req, leaf))) {
+		/* Who waits for a write in flight may wait for room, and that for us. What is in flight will be the newer one anyhow. */
+		pav_reached("cell not moved: written meanwhile");
+		spin_unlock_irqrestore(&leaf->lock, flags);
+		refuse(req, leaf, -ESTALE);
+		return;
+	}
 	if (blocked) {
 		pav_reached("overlapping write waited");
 		req->wait.fn = admit_again;
@@ -612,20 +688,28 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		return;
 	}
-	if (!pav_node_claim(map, leaf)) {
+	in = enter(map, leaf, move);
+	if (in != ENTER_IN) {
 		spin_unlock_irqrestore(&leaf->lock, flags);
-		pav_node_put_look(leaf);
 		walk = no_claim(map);
 		if (walk != WALK_CLAIM) {
-			req->error = walk == WALK_NO_SPACE ? -ENOSPC : -EIO;
-			req->done(req);
+			refuse(req, leaf, walk == WALK_NO_SPACE ? -ENOSPC : -EIO);
 			return;
 		}
+		pav_node_put_look(leaf);
 		req->wait.fn = write_again;
-		pav_map_wait_claim(map, &req->wait);
+		if (in == ENTER_HOLD)
+			pav_map_wait_hold(map, &req->wait);
+		else
+			pav_map_wait_claim(map, &req->wait);
 		return;
 	}
-	leaf->writers++;
+	if (req->op == PAV_WRITE && !promise(req, leaf)) {
+		leave(map, leaf, false);
+		spin_unlock_irqrestore(&leaf->lock, flags);
+		refuse(req, leaf, -ENOSPC);
+		return;
+	}
 	bitmap_set(leaf->busy, first, req->cells);
 	spin_unlock_irqrestore(&leaf->lock, flags);
 	atomic_set(&req->pending, req->op == PAV_UNMAP ? 1 : req->cells);
@@ -661,6 +745,8 @@ static void write_walk(struct pav_waiter *w)
 		req->done(req);
 		return;
 	case WALK_NONE:
+		/* Nothing to unmap; or, of what was to be moved, nothing is left. */
+		req->error = req->op == PAV_UNMAP ? 0 : -ESTALE;
 		req->done(req);
 		return;
 	case WALK_FOUND:
@@ -687,6 +773,17 @@ static void write_again(struct pav_waiter *w)
 		write_turn(w);
 }
 
+static void write_begin(struct pav_req *req)
+{
+	req->error = 0;
+	req->vol_id = req->vol->id;
+	req->hint = pav_cpu();
+	req->walking = false;
+	req->promised = 0;
+	req->wait.fn = write_again;
+	write_walk(&req->wait);
+}
+
 void pav_map_write(struct pav_req *req)
 {
 	struct pav_volume *vol = req->vol;
@@ -697,16 +794,19 @@ void pav_map_write(struct pav_req *req)
 		atomic64_inc(&vol->writes);
 		atomic64_add(req->cells, &vol->write_cells);
 	}
-	req->error = 0;
-	req->vol_id = vol->id;
-	req->hint = pav_cpu();
-	req->walking = false;
-	req->wait.fn = write_again;
-	write_walk(&req->wait);
+	write_begin(req);
+}
+
+void pav_map_move(struct pav_move *m)
+{
+	m->req.op = (enum pav_req_op)PAV_REQ_MOVE;
+	m->req.cells = 1;
+	write_begin(&m->req);
 }
 
 /* Changes @n entries from @lba on: to the cells of @st from @cell on, or to nothing. The leaf's lock held, claimed and changeable. */
-static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n)
+static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n,
+			  u32 birth)
 {
 	struct pav_log *log = vol->map->log;
 	struct pav_d_entry *e = entries(leaf) + lba % PAV_LEAF_ENTRIES;
@@ -714,7 +814,7 @@ static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const s
 	int gained = 0;
 
 	for (i = 0; i < n; i++) {
-		u64 old = st ? entry_write(&e[i], pav_stripe_loc(st, cell + i), st->crc[cell + i], log->birth) : entry_write(&e[i], 0, 0, 0);
+		u64 old = st ? entry_write(&e[i], pav_stripe_loc(st, cell + i), st->crc[cell + i], birth) : entry_write(&e[i], 0, 0, 0);
 
 		if (old)
 			pav_log_live(log, old, -1);
@@ -723,7 +823,7 @@ static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const s
 	if (st)
 		pav_log_live(log, pav_stripe_loc(st, cell), n);
 	if (gained) {
-		atomic64_add(gained, &vol->mapped);
+		pav_map_mapped(vol, gained);
 		vol->dirty = true;
 	}
 }
@@ -745,7 +845,8 @@ static bool applied(struct pav_req *req, const struct pav_stripe *st, u64 lba, u
 	spin_lock_irqsave(&leaf->lock, flags);
 	ok = pav_node_change(req->vol->map, leaf);
 	if (ok)
-		apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n);
+		apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n,
+			      (unsigned int)req->op == PAV_REQ_MOVE ? container_of(req, struct pav_move, req)->birth : req->vol->map->log->birth);
 	spin_unlock_irqrestore(&leaf->lock, flags);
 	if (ok && atomic_sub_and_test(req->op == PAV_UNMAP ? 1 : n, &req->pending))
 		write_end(req);
@@ -796,7 +897,7 @@ void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done)
 		/* No checkpoint is under way: it is about to begin. */
 		ok = pav_node_change(map, leaf);
 		WARN_ON_ONCE(!ok);
-		apply_entries(req->vol, leaf, NULL, req->lba, 0, req->cells);
+		apply_entries(req->vol, leaf, NULL, req->lba, 0, req->cells, 0);
 		spin_unlock_irqrestore(&leaf->lock, flags);
 	}
 }
@@ -818,7 +919,7 @@ const struct pav_log_ops pav_map_log_ops = {
 	.unmap_direct = unmap_direct,
 };
 
-/* ---- replay ---- */
+/* ---- for who can wait: replay, the garbage collector ---- */
 
 struct wait_leaf {
 	struct pav_waiter w;
@@ -830,11 +931,44 @@ static void wake_leaf(struct pav_waiter *w)
 	complete(&container_of(w, struct wait_leaf, w)->done);
 }
 
+static enum walk leaf_get_wait(struct pav_volume *vol, u64 lba, bool create, struct pav_node **leaf)
+{
+	struct wait_leaf wait;
+	enum walk walk;
+
+	wait.w.fn = wake_leaf;
+	for (;;) {
+		init_completion(&wait.done);
+		walk = leaf_get(vol, lba, create, &wait.w, leaf);
+		if (walk != WALK_WAIT)
+			return walk;
+		wait_for_completion(&wait.done);
+	}
+}
+
+u64 pav_map_lookup(struct pav_volume *vol, u64 lba, u32 *crc, u32 *birth)
+{
+	struct pav_node *leaf;
+	const struct pav_d_entry *e;
+	unsigned long flags;
+	u64 loc;
+
+	if (leaf_get_wait(vol, lba, false, &leaf) != WALK_FOUND)
+		return 0;
+	e = entries(leaf) + lba % PAV_LEAF_ENTRIES;
+	spin_lock_irqsave(&leaf->lock, flags);
+	loc = le64_to_cpu(e->loc);
+	*crc = le32_to_cpu(e->crc);
+	*birth = le32_to_cpu(e->birth);
+	spin_unlock_irqrestore(&leaf->lock, flags);
+	pav_node_put(vol->map, leaf);
+	return loc;
+}
+
 int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 crc, u32 birth)
 {
 	struct pav_map *map = vol->map;
 	struct pav_node *leaf = NULL;
-	struct wait_leaf wait;
 	unsigned long flags;
 	enum walk walk;
 	unsigned int i;
@@ -843,14 +977,7 @@ int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 c
 	/* A walk may claim every node on its way. */
 	if (atomic_read(&map->claimed) + 5 > (int)map->claim_limit)
 		return -ENOSPC;
-	wait.w.fn = wake_leaf;
-	for (;;) {
-		init_completion(&wait.done);
-		walk = leaf_get(vol, lba, loc != 0, &wait.w, &leaf);
-		if (walk != WALK_WAIT)
-			break;
-		wait_for_completion(&wait.done);
-	}
+	walk = leaf_get_wait(vol, lba, loc != 0, &leaf);
 	if (walk != WALK_FOUND)
 		return walk == WALK_NONE ? 0 : walk == WALK_ERROR ? -EIO : -ENOSPC;
 	spin_lock_irqsave(&leaf->lock, flags);
@@ -867,7 +994,7 @@ int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 c
 			pav_log_live(map->log, old, -1);
 		if (loc)
 			pav_log_live(map->log, loc, 1);
-		atomic64_add(!!loc - !!old, &vol->mapped);
+		pav_map_mapped(vol, !!loc - !!old);
 		vol->dirty = true;
 	}
 	spin_unlock_irqrestore(&leaf->lock, flags);

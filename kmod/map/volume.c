@@ -62,7 +62,7 @@ int pav_volume_decode(struct pav_map *map, unsigned int id, const struct pav_d_v
 	vol->state = d->state;
 	vol->top = PAV_TOP(le64_to_cpu(d->root), d->depth);
 	vol->cells = le64_to_cpu(d->cells);
-	atomic64_set(&vol->mapped, le64_to_cpu(d->mapped));
+	pav_map_mapped(vol, le64_to_cpu(d->mapped));
 	vol->birth = le32_to_cpu(d->birth);
 	memcpy(vol->ident.uuid, d->uuid, sizeof(d->uuid));
 	memcpy(vol->ident.nguid, d->nguid, sizeof(d->nguid));
@@ -129,7 +129,7 @@ static bool node_kill(struct pav_volume *vol, struct pav_node *n, bool leaf)
 	for (i = 0; ok && leaf && i < PAV_LEAF_ENTRIES; i++)
 		if (le64_to_cpu(e[i].loc)) {
 			pav_log_live(map->log, le64_to_cpu(e[i].loc), -1);
-			atomic64_dec(&vol->mapped);
+			pav_map_mapped(vol, -1);
 		}
 	if (ok) {
 		memset(n->data, 0, PAV_CELL_BYTES);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The garbage collector: gives segments back whose cells have mostly died, by moving what is alive.
+ *
+ *	while free segments are few:
+ *		victim		the segment that pays most					(log/space.c)
+ *		scan		read it; its headers tell what its cells were			(log/scan.c)
+ *		look up		alive is what the map still finds there
+ *		move		as a write of the same content, through a stream of its own; unless it is written meanwhile
+ *		checkpoint	after a few: now nothing points there, and the segments are free
+ *
+ * A move is a write like any other: admitted by the map, logged, replayed. It takes claims that users cannot have, segments that users must leave, and
+ * waits for no user's write: so it goes on when they all wait for it. Where it cannot help, the group is full (log->full).
+ */
+#ifndef PAV_GC_H
+#define PAV_GC_H
+
+#include "checkpoint.h"
+
+#define PAV_GC_MOVES	PAV_STRIPE_ENTRIES	/* cells moved at once: a stripe */
+#define PAV_GC_BATCH	4u			/* segments emptied for each checkpoint, if nobody waits */
+
+struct pav_gc {
+	struct pav_group *g;
+	struct pav_log *log;
+	struct pav_map *map;
+	struct pav_checkpoint *ckpt;
+	struct pav_worker *worker;
+	struct pav_work work;
+	struct mutex lock;		/* held while it uses volumes */
+	bool off;
+	struct pav_scan scan;
+	unsigned long *tried;		/* by segment: emptied in this run. If cells are left, they are being written anew */
+	unsigned long *stuck;		/* by segment: something in it cannot be read or found */
+
+	struct pav_move *move;		/* PAV_GC_MOVES */
+	u8 **cell;			/* their contents */
+	unsigned int moves;		/* gathered, not sent yet */
+	atomic_t pending;
+	struct completion all;
+	atomic_t refused;		/* for lack of room */
+	struct pav_cell_read cr;
+	struct completion read;
+
+	atomic64_t emptied, moved;
+};
+
+int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt);	/* process; -ENOMEM: free it all the same */
+void pav_gc_start(struct pav_gc *gc);	/* the group is open */
+void pav_gc_stop(struct pav_gc *gc);	/* process; while checkpoints still run */
+void pav_gc_free(struct pav_gc *gc);
+/* Waits until it uses no volume any more that was not LIVE at the call. Process context; the checkpoint's lock not held. */
+void pav_gc_barrier(struct pav_gc *gc);
+
+#endif
