@@ -35,7 +35,7 @@ void Load::choose_chunks(VolumeModel &v)
 
 	v.chunks = {rng_.below(last + 1), 0, last};
 	v.chunks.resize(rng_.range(1, 3));
-	for (unsigned int i = 0; i < plan_.spread; i++)
+	for (unsigned int i = 0; i < plan_.spread + plan_.churn; i++)
 		v.chunks.push_back(rng_.below(last + 1));
 	std::sort(v.chunks.begin(), v.chunks.end());
 	v.chunks.erase(std::unique(v.chunks.begin(), v.chunks.end()), v.chunks.end());
@@ -142,7 +142,7 @@ void Load::do_create()
 {
 	models_.push_back(std::make_unique<VolumeModel>(next_uid_++));
 	VolumeModel &v = *models_.back();
-	const uint64_t mib = plan_.huge_volumes && rng_.percent(50) ? rng_.range(1, rng_.percent(20) ? 1ULL << 26 : 100'000) : rng_.range(plan_.spread + 1, plan_.spread * 2 + 8);
+	const uint64_t mib = plan_.churn ? plan_.churn : plan_.huge_volumes && rng_.percent(50) ? rng_.range(1, rng_.percent(20) ? 1ULL << 26 : 100'000) : rng_.range(plan_.spread + 1, plan_.spread * 2 + 8);
 	pav_volume_ident ident{};
 	pav_volume *handle = nullptr;
 	pav_err err{};

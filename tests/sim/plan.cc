@@ -88,6 +88,22 @@ Plan::Plan(uint64_t seed)
 		preemption = 0;	// so that "nothing is written after" has one meaning
 	}
 	drop_pair_at_end = rng.percent(60);
+	churn = 0;
+	if (!spread && rng.percent(15)) {
+		segment_blocks = 16;
+		const uint64_t segments = rng.range(50, 130);
+
+		drive_blocks = 1024 + segment_blocks * segments;
+		max_volumes = static_cast<unsigned int>(rng.range(1, 3));
+		huge_volumes = false;
+		churn = static_cast<unsigned int>(std::max<uint64_t>(1, segments * segment_blocks * data_drives * rng.range(30, 110) / 100 / 256 / max_volumes));
+		large_percent = static_cast<unsigned int>(rng.range(0, 20));
+		unmap_percent = rng.percent(50) ? 0 : 3;
+		hot_percent = rng.percent(50) ? 0 : static_cast<unsigned int>(rng.range(50, 90));
+		write_percent = 80;
+		control_ns *= 4;
+		requests_a_life = rng.range(200, 1200);
+	}
 }
 
 std::string Plan::describe() const
@@ -98,6 +114,8 @@ std::string Plan::describe() const
 			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
 			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
 
+	if (churn)
+		out += " churn=" + std::to_string(churn);
 	if (spread)
 		out += " spread=" + std::to_string(spread);
 	out += suspects.empty() ? " " : " suspects=";

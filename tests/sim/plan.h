@@ -38,6 +38,7 @@ struct Plan {
 	uint64_t think_ns;
 	uint64_t control_ns;			// mean time between two control operations
 	bool huge_volumes;
+	unsigned int churn;			// > 0: so many MiB of each volume are in use, about as much as the group can hold, and written again and again
 	unsigned int spread;			// > 0: so many MiB of each volume are in use, more than the map's cache holds
 
 	// ---- lives ----
