@@ -8,9 +8,7 @@
 A refusal raises Refused, with its errno and text. do_raw() sends any bytes.
 """
 import errno
-import os
 import struct
-import subprocess
 import time
 from pathlib import Path
 
@@ -108,18 +106,6 @@ def decode(raw):
     return out
 
 
-def build_nlpipe():
-    """Compiles nlpipe when its source is newer; returns its path as guests see it."""
-    source = Path(__file__).with_name("nlpipe.cpp")
-    binary = REPO / "build" / "vm-tools" / "nlpipe"
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        partial = binary.with_suffix(f".{os.getpid()}")
-        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o", partial, source], check=True)
-        partial.rename(binary)
-    return "/mnt/repo/" + str(binary.relative_to(REPO))
-
-
 def message(command, **values):
     """A generic netlink header and attributes."""
     return struct.pack("<BBH", COMMANDS[command], 1, 0) + encode(**values)
@@ -128,7 +114,7 @@ def message(command, **values):
 class Netlink:
     def __init__(self, guest):
         self.guest = guest
-        self.nlpipe = build_nlpipe()
+        self.nlpipe = "/mnt/repo/build/cmake/tests/vm/nlpipe"
 
     def do_raw(self, payloads, flags=NLM_F_REQUEST | NLM_F_ACK, prefix=(), timeout=120):
         """Sends each of the payloads. Returns (replies, [(errno, text), …]), an end for each payload."""
