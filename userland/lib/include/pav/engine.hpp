@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The engine's control interface, as C++ values. NetlinkEngine (netlink.hpp) is the kernel; MemoryEngine
+// The engine's control interface, as C++ values. open_kernel_engine() (netlink.hpp) gives the kernel's; MemoryEngine
 // (memory_engine.hpp) keeps the same promises in memory, for dry runs and tests.
 #pragma once
 
