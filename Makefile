@@ -58,6 +58,15 @@ sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=
 mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
 	$(PYTHON) tests/sim/mutants.py
 
+SANITIZE := $(BUILD)/sanitize
+SANITIZE_SEEDS ?= 300
+.PHONY: sanitize
+sanitize: $(BUILD)/.deps ## unit tests and simulator under AddressSanitizer and UBSan: make sanitize SANITIZE_SEEDS=N
+	cmake -S . -B $(SANITIZE) -DPAV_SANITIZE=ON >/dev/null
+	+$(MAKE) -C $(SANITIZE) --no-print-directory -j$(JOBS)
+	ctest --test-dir $(SANITIZE) -L unit -j$(JOBS) --timeout 1200 --no-tests=error --output-on-failure
+	$(SANITIZE)/tests/sim/pav_sim --seeds $(SANITIZE_SEEDS) --watchdog 600
+
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
 fuzz: $(BUILD)/cmake/Makefile ## fuzz the on-disk format's validators: make fuzz FUZZ_SECONDS=N
