@@ -297,7 +297,7 @@ json hosts_json(const Snapshot &snap) {
 
 std::vector<std::string> problems_of(const Snapshot &snap) {
     std::vector<std::string> problems;
-    if (!snap.engine_loaded) problems.push_back("the module pavraid is not loaded: pavcfg restore");
+    if (!snap.engine_loaded) problems.emplace_back("the module pavraid is not loaded: pavcfg restore");
     for (const auto &view : snap.groups) {
         if (view.group.state != GroupState::online) problems.push_back(fmt::format("group {} is {}", view.group.name, to_string(view.group.state)));
         for (const auto &drive : view.drives)
