@@ -326,6 +326,11 @@ unsigned int pav_cpu(void)
 	return static_cast<unsigned int>(machine().rng().below(8));
 }
 
+bool pav_in_process(void)
+{
+	return machine().may_sleep();
+}
+
 // ---- workers ----
 
 struct pav_worker *pav_worker_create(const char *name)
