@@ -86,7 +86,7 @@ vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
 test-vm: all ## the tests in guests, without the long ones
 	$(PYTEST) tests/vm -m 'not long' --durations=10
 
-.PHONY: bench bench-raid6 bench-vm
+.PHONY: bench bench-raid6 bench-vm bench-scale
 bench: bench-raid6 bench-vm ## all measurements: tables, and build/bench/*.json
 
 bench-raid6: $(BUILD)/cmake/Makefile ## parity arithmetic beside libisal, GB/s
@@ -96,6 +96,9 @@ bench-raid6: $(BUILD)/cmake/Makefile ## parity arithmetic beside libisal, GB/s
 
 bench-vm: all ## raw drive, md RAID-6 and our volume, counted in instructions
 	$(PYTHON) tests/bench/md_bench.py
+
+bench-scale: all ## random I/O with 1, 2 and 4 processors, in real time; no part of bench
+	$(PYTHON) tests/bench/scale_bench.py
 
 # --- quality ---
 
