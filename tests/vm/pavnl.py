@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import yaml
+from vm.pace import patience
 
 REPO = Path(__file__).resolve().parents[2]
 SPEC = yaml.safe_load((REPO / "kmod" / "uapi" / "pavraid.yaml").read_text())
@@ -151,7 +152,7 @@ class Netlink:
 
     def events(self, job, wait_for=None, seconds=20, file="/tmp/events"):
         """What the listener heard. With wait_for(event): waits for such an event first, as long as seconds."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while True:
             # The last line may not be whole yet.
             lines = self.guest.sh(f"cat {file}; echo").splitlines()[1:]
