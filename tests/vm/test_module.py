@@ -303,6 +303,9 @@ def test_bad_input(guest, nl):
         (errno.ENOTBLK, "/dev/null: not a block device", "drive-probe", dict(drive_path="/dev/null")),
         (errno.EBUSY, f"{d0}: in use by the open group g1", "drive-probe", dict(drive_path=d0)),
         (errno.ELOOP, "/dev/pav0: a volume of pavraid", "drive-probe", dict(drive_path="/dev/pav0")),
+        (errno.EINVAL, "which DRIVE_PATH", "drive-wipe", {}),
+        (errno.ENOENT, "/dev/nope: no such file", "drive-wipe", dict(drive_path="/dev/nope")),
+        (errno.EBUSY, f"{d0}: in use by the open group g1", "drive-wipe", dict(drive_path=d0)),
         (errno.EINVAL, "which DRIVES", "group-import", {}),
         (errno.EINVAL, "which DRIVES", "group-import", dict(drives={})),
         (errno.EINVAL, "DRIVE_PATH of each", "group-import", dict(drives=[{}])),
@@ -353,7 +356,7 @@ def test_malformed_messages(nl):
 def test_rights(guest, nl):
     user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
     changes = [op["name"] for op in pavnl.SPEC["operations"]["list"] if "admin-perm" in op.get("flags", [])]
-    assert len(changes) == 12
+    assert len(changes) == 13
     _, ends = nl.do_raw([message(c) for c in changes], prefix=user)
     assert {code for code, _ in ends} == {errno.EPERM}
     assert all("CAP_SYS_ADMIN" in text for _, text in ends)

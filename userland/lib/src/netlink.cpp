@@ -243,6 +243,12 @@ class NetlinkEngine : public Engine {
         return drives;
     }
 
+    Result<void> wipe_drive(const std::string &path) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_WIPE);
+        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
+        return channel_.run(header, "wipe", path);
+    }
+
     Result<void> fail_drive(const std::string &group, unsigned slot) override {
         nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_FAIL);
         mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());

@@ -50,6 +50,7 @@ class Engine {
     virtual ~Engine() = default;
 
     virtual Result<DriveLabel> probe_drive(const std::string &path) = 0;
+    virtual Result<void> wipe_drive(const std::string &path) = 0;  // its superblock; refused while a group that is open has it
 
     virtual Result<void> create_group(const GroupSpec &spec) = 0;
     virtual Result<std::string> import_group(const std::vector<std::string> &drives,
