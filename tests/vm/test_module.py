@@ -45,12 +45,13 @@ def nl(guest):
 def clean_console(guest, nl, request):
     """After a test that failed the guest is power-cycled, and a group that was on its drives is open again for the next one."""
     if guest.broken or not guest.responds():
-        guest.broken = False
+        guest.broken = True
         guest.power_cycle()
         insert(guest)
         there = [{"drive-path": f"/dev/{name}"} for _, name in sorted(guest.drive_names().items())]
-        if any("drive" in nl.do("drive-probe", **d) for d in there):
+        if any("group" in nl.do("drive-probe", **d)["drive"] for d in there):
             nl.do("group-import", drives=there)
+        guest.broken = False
     mark = guest.console_mark()
     yield
     guest.broken = request.node.stash.get(failed, False)

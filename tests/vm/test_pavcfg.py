@@ -379,6 +379,7 @@ def test_delete_leaves_nothing(array):
 @pytest.fixture
 def events(array):
     """pavcfg show events, from before the test on: ends it and gives what it printed."""
+    array("restore")        # the module is loaded
     job = array.target.spawn(f"exec {PAVCFG} --json show events seconds 600 >/tmp/events")
     # It has its socket when it sleeps in poll().
     array.target.sh(f"until grep -q poll /proc/{job.pid}/wchan; do sleep 0.1; done")
@@ -406,8 +407,8 @@ def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array, events):
 
     def told(kind, **what):
         return any(e["type"] == kind and what.items() <= e.items() for e in events())
-    wait_until(lambda: told("drive-failed", group="MG2", drive=d[4], slot=4), lambda: f"drive-failed of {d[4]}, not {events()}", 20)
-    assert told("group-opened", group="MG2") and told("volume-created", group="MG2", volume="v5")
+    wait_until(lambda: told("drive failed", group="MG2", drive=d[4], slot=4), lambda: f"drive failed of {d[4]}, not {events()}", 20)
+    assert told("group opened", group="MG2") and told("volume created", group="MG2", volume="v5")
 
 
 def test_delete_group_while_a_drive_is_away(array):
