@@ -459,7 +459,7 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 	if (destroy) {
 		for (i = 0; i < h->n_devs; i++)
 			args[i].dev = h->devs[i];
-		/* Whether the last checkpoint went well no longer matters, nor who of the drives has gone: what they hold can be no group any more. */
+		/* Whether the last checkpoint went well no longer matters, nor which drives have gone. */
 		code = pav_engine_wipe(args, h->n_devs, err);
 	}
 	pav_event_post(PAV_EVENT_GROUP_CLOSED, h->name, NULL, -1, NULL, 0, destroy ? "group destroyed" : "group exported");
