@@ -58,6 +58,15 @@ sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=
 mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
 	$(PYTHON) tests/sim/mutants.py
 
+SANITIZE := $(BUILD)/sanitize
+SANITIZE_SEEDS ?= 300
+.PHONY: sanitize
+sanitize: $(BUILD)/.deps ## unit tests and simulator under AddressSanitizer and UBSan: make sanitize SANITIZE_SEEDS=N
+	cmake -S . -B $(SANITIZE) -DPAV_SANITIZE=ON >/dev/null
+	+$(MAKE) -C $(SANITIZE) --no-print-directory -j$(JOBS)
+	ctest --test-dir $(SANITIZE) -L unit -j$(JOBS) --timeout 1200 --no-tests=error --output-on-failure
+	$(SANITIZE)/tests/sim/pav_sim --seeds $(SANITIZE_SEEDS) --watchdog 600
+
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
 fuzz: $(BUILD)/cmake/Makefile ## fuzz the on-disk format's validators: make fuzz FUZZ_SECONDS=N
@@ -77,7 +86,7 @@ vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
 test-vm: all ## the tests in guests, without the long ones
 	$(PYTEST) tests/vm -m 'not long' --durations=10
 
-.PHONY: bench bench-raid6 bench-vm
+.PHONY: bench bench-raid6 bench-vm bench-scale
 bench: bench-raid6 bench-vm ## all measurements: tables, and build/bench/*.json
 
 bench-raid6: $(BUILD)/cmake/Makefile ## parity arithmetic beside libisal, GB/s
@@ -87,6 +96,9 @@ bench-raid6: $(BUILD)/cmake/Makefile ## parity arithmetic beside libisal, GB/s
 
 bench-vm: all ## raw drive, md RAID-6 and our volume, counted in instructions
 	$(PYTHON) tests/bench/md_bench.py
+
+bench-scale: all ## random I/O with 1, 2 and 4 processors, in real time; no part of bench
+	$(PYTHON) tests/bench/scale_bench.py
 
 # --- quality ---
 

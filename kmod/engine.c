@@ -199,6 +199,9 @@ static void engine_free(struct pav_engine *e)
 {
 	pav_gc_free(&e->gc);
 	pav_checkpoint_free(&e->ckpt);
+	/* It may have had a stream's turn, for a request that has ended. */
+	if (e->map.worker)
+		pav_work_flush(e->map.worker);
 	pav_log_free(&e->log);
 	pav_map_free(&e->map);
 	pav_group_free(&e->g);

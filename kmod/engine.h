@@ -105,7 +105,11 @@ int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err);
 int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const struct pav_create_params *p, struct pav_err *err);
 int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err);
 int pav_engine_close(struct pav_engine *e, struct pav_err *err);	/* no request may be in flight. Always closes; an error says the checkpoint failed */
-int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err); /* of a closed group: destroys its superblocks */
+/*
+ * Destroys the superblocks of drives that are in no open group. A drive that is gone keeps its own: the log says so, it is no error. The others are
+ * wiped even if one of them refuses; then its error is returned.
+ */
+int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err);
 int pav_engine_checkpoint(struct pav_engine *e);
 int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_err *err);
 /* The host saw the drive vanish (hot-unplug): as if it had failed an I/O. Any context. */

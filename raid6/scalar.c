@@ -17,6 +17,11 @@ static __always_inline void store(void *at, vec x)
 	*(pav_word *)at = x;
 }
 
+static __always_inline vec load_once(const void *at)
+{
+	return load(at);
+}
+
 /* x times g in each byte: shift, and fold back what fell out at the top. */
 static __always_inline vec twice(vec x)
 {
@@ -62,7 +67,7 @@ static void encode(unsigned int k, size_t bytes, const void *const *data,
 	vec PAV_UNINITIALIZED sp[WIDEST], sq[WIDEST];
 
 	for (size_t off = 0; off < bytes; off += WIDE * sizeof(vec)) {
-		syndrome(k, off, WIDE, false, data, sp, sq);
+		syndrome(k, off, WIDE, false, true, data, sp, sq);
 		EACH(WIDE, store((char *)p + off + v * sizeof(vec), sp[v]);
 		     store((char *)q + off + v * sizeof(vec), sq[v]));
 	}

@@ -6,6 +6,7 @@
  *	vec			a vector type, sizeof(vec) <= PAV_RAID6_GRAIN
  *	WIDE			vectors that repair works on side by side, up to WIDEST
  *	load(), store()		at any address
+ *	load_once()		a load that is not repeated
  *	q_first(d)		begins a Horner evaluation with the highest coefficient
  *	q_next(q, d)		q times g plus d
  *	q_last(q, last)		the value, in plain form, if last; else q as it is
@@ -20,7 +21,8 @@
  *
  * Repair and sum, here, take a few vectors of all columns at a time and keep their sums
  * in registers. So does encode when the data come from beyond the second-level cache,
- * because it then writes P and Q past the caches.
+ * because it then writes P and Q past the caches; see COLUMNS_BELOW for how that many
+ * columns can still be read in time.
  */
 
 /* Arrays are this long, so that the compiler sees no index out of bounds. */
@@ -51,47 +53,77 @@
 
 /* Bytes of data from which on they will not be in the second-level cache */
 #define FAR (1 << 20)
-/* How far ahead in a column to prefetch then */
-#define AHEAD 1024
-
-static __always_inline void fetch_ahead(const char *at)
-{
-	__builtin_prefetch(at + AHEAD, 0, 3);
-}
+/* Vectors of a column at a time then: two lines of the cache, if there are registers for them */
+#define FAR_STEP (128 / sizeof(vec) < WIDEST ? 128 / sizeof(vec) : WIDEST)
 
 /*
- * Adds up columns k-1..0 at @off into p and q; column k-1 begins the sums. @far: the
- * data are not in the second-level cache.
+ * COLUMNS_BELOW(k, statement) does the statement for column = k-1..0, k <= 30, each time
+ * in code of its own. Processors foresee what a load will want next by the address of
+ * the instruction: one that went round all columns would look erratic to them. With one
+ * for each column no prefetching by us comes near to what they do.
  */
-static __always_inline void syndrome(unsigned int k, size_t off, size_t n,
-				     bool far, const void *const *data, vec *p,
-				     vec *q)
+#define CASE(i, ...)                          \
+	case i + 1: {                         \
+		enum { column = i };          \
+		__VA_ARGS__;                  \
+	}                                     \
+		__attribute__((__fallthrough__))
+#define CASES_5(i, ...)                       \
+	CASE(i + 4, __VA_ARGS__);             \
+	CASE(i + 3, __VA_ARGS__);             \
+	CASE(i + 2, __VA_ARGS__);             \
+	CASE(i + 1, __VA_ARGS__);             \
+	CASE(i, __VA_ARGS__)
+#define COLUMNS_BELOW(k, ...)                 \
+	do {                                  \
+		switch (k) {                  \
+			CASES_5(25, __VA_ARGS__); \
+			CASES_5(20, __VA_ARGS__); \
+			CASES_5(15, __VA_ARGS__); \
+			CASES_5(10, __VA_ARGS__); \
+			CASES_5(5, __VA_ARGS__); \
+			CASES_5(0, __VA_ARGS__); \
+		case 0:;                      \
+		}                             \
+	} while (0)
+
+static __always_inline void xor_column(const void *data, size_t off, size_t n,
+				       vec *s)
 {
-	const char *col;
+	const char *col = pav_at(data, off);
 
-	if (data[k - 1]) {
-		col = pav_at(data[k - 1], off);
-		if (far)
-			EACH(n * sizeof(vec) / 64, fetch_ahead(col + v * 64));
-		EACH(n, p[v] = load(col + v * sizeof(vec)));
-	} else {
-		EACH(n, p[v] = (vec){ 0 });
-	}
-	EACH(n, q[v] = q_first(p[v]));
-	for (unsigned int i = k - 1; i-- > 0;) {
-		if (!data[i]) {
-			EACH(n, q[v] = q_next(q[v], (vec){ 0 }));
-			continue;
-		}
-		col = pav_at(data[i], off);
-		if (far)
-			EACH(n * sizeof(vec) / 64, fetch_ahead(col + v * 64));
-		EACH(n,
-			vec d = load(col + v * sizeof(vec));
+	EACH(n, s[v] ^= load(col + v * sizeof(vec)));
+}
 
-			p[v] ^= d;
-			q[v] = q_next(q[v], d));
+/* Adds the column at @data to both sums; if @sparse it may be NULL, for zeroes. */
+static __always_inline void add_column(const void *data, size_t off, size_t n,
+				       bool sparse, vec *p, vec *q)
+{
+	const char *col = pav_at(data, off);
+
+	if (sparse && !data) {
+		EACH(n, q[v] = q_next(q[v], (vec){ 0 }));
+		return;
 	}
+	EACH(n,
+		const vec d = load_once(col + v * sizeof(vec));
+
+		p[v] ^= d;
+		q[v] = q_next(q[v], d));
+}
+
+/* Adds up columns k-1..0 at @off into p and q. @far: the data are not in the second-level cache. */
+static __always_inline void syndrome(unsigned int k, size_t off, size_t n,
+				     bool far, bool sparse, const void *const *data,
+				     vec *p, vec *q)
+{
+	EACH(n, p[v] = (vec){ 0 };
+	     q[v] = q_first(p[v]));
+	if (far)
+		COLUMNS_BELOW(k, add_column(data[column], off, n, sparse, p, q));
+	else
+		for (unsigned int i = k; i-- > 0;)
+			add_column(data[i], off, n, sparse, p, q);
 	EACH(n, q[v] = q_last(q[v], true));
 }
 
@@ -100,27 +132,27 @@ static __always_inline void sum_block(unsigned int n_cols, size_t off, size_t n,
 {
 	vec PAV_UNINITIALIZED s[WIDEST];
 
-	EACH(n, s[v] = load((const char *)data[0] + off + v * sizeof(vec)));
-	for (unsigned int i = 1; i < n_cols; i++) {
-		const char *col = pav_at(data[i], off);
-
-		if (far)
-			EACH(n * sizeof(vec) / 64, fetch_ahead(col + v * 64));
-		EACH(n, s[v] ^= load(col + v * sizeof(vec)));
-	}
+	EACH(n, s[v] = (vec){ 0 });
+	if (far)
+		COLUMNS_BELOW(n_cols, xor_column(data[column], off, n, s));
+	else
+		for (unsigned int i = n_cols; i-- > 0;)
+			xor_column(data[i], off, n, s);
 	EACH(n, store(out + off + v * sizeof(vec), s[v]));
 }
 
 static void sum(unsigned int n, size_t bytes, const void *const *data,
 		void *out)
 {
-	const bool far = bytes > FAR / n;
 	size_t off = 0;
 
-	for (; bytes - off >= WIDE * sizeof(vec); off += WIDE * sizeof(vec)) {
-		if (far)
-			sum_block(n, off, WIDE, true, data, out);
-		else
+	if (bytes > FAR / n) {
+		for (; bytes - off >= FAR_STEP * sizeof(vec);
+		     off += FAR_STEP * sizeof(vec))
+			sum_block(n, off, FAR_STEP, true, data, out);
+	} else {
+		for (; bytes - off >= WIDE * sizeof(vec);
+		     off += WIDE * sizeof(vec))
 			sum_block(n, off, WIDE, false, data, out);
 	}
 	for (; off < bytes; off += PAV_RAID6_GRAIN)
@@ -134,7 +166,7 @@ static __always_inline void repair_block(unsigned int k, size_t off, size_t n,
 	char *one = r->one, *two = r->two;
 	vec PAV_UNINITIALIZED p[WIDEST], q[WIDEST];
 
-	syndrome(k, off, n, far, r->data, p, q);
+	syndrome(k, off, n, far, true, r->data, p, q);
 	if (p_in) {
 		EACH(n, p[v] ^= load(p_in + off + v * sizeof(vec)));
 	}
@@ -152,13 +184,15 @@ static __always_inline void repair_block(unsigned int k, size_t off, size_t n,
 static void repair(unsigned int k, size_t bytes,
 		   const struct pav_raid6_repair *r)
 {
-	const bool far = bytes > FAR / k;
 	size_t off = 0;
 
-	for (; bytes - off >= WIDE * sizeof(vec); off += WIDE * sizeof(vec)) {
-		if (far)
-			repair_block(k, off, WIDE, true, r);
-		else
+	if (bytes > FAR / k) {
+		for (; bytes - off >= FAR_STEP * sizeof(vec);
+		     off += FAR_STEP * sizeof(vec))
+			repair_block(k, off, FAR_STEP, true, r);
+	} else {
+		for (; bytes - off >= WIDE * sizeof(vec);
+		     off += WIDE * sizeof(vec))
 			repair_block(k, off, WIDE, false, r);
 	}
 	for (; off < bytes; off += PAV_RAID6_GRAIN)

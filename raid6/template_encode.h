@@ -3,7 +3,6 @@
  * Encode, plain and fused with copy and checksum, tile by tile; goes with template.h.
  * Besides what that names, it wants
  *
- *	load_once()		a load that is not repeated
  *	add_now()		an addition that is not put off
  *	store_past()		a store past the caches, to an aligned address
  *	crc_state		the state of one running checksum
@@ -155,13 +154,13 @@ static void encode_far(unsigned int k, size_t bytes, const void *const *data,
 	vec PAV_UNINITIALIZED sp[WIDEST], sq[WIDEST];
 	size_t off = 0;
 
-	for (; bytes - off >= WIDE * sizeof(vec); off += WIDE * sizeof(vec)) {
-		syndrome(k, off, WIDE, true, data, sp, sq);
-		EACH(WIDE, store_past(p + off + v * sizeof(vec), sp[v]);
+	for (; bytes - off >= FAR_STEP * sizeof(vec); off += FAR_STEP * sizeof(vec)) {
+		syndrome(k, off, FAR_STEP, true, false, data, sp, sq);
+		EACH(FAR_STEP, store_past(p + off + v * sizeof(vec), sp[v]);
 		     store_past(q + off + v * sizeof(vec), sq[v]));
 	}
 	for (; off < bytes; off += PAV_RAID6_GRAIN) {
-		syndrome(k, off, NARROW, true, data, sp, sq);
+		syndrome(k, off, NARROW, false, false, data, sp, sq);
 		EACH(NARROW, store_past(p + off + v * sizeof(vec), sp[v]);
 		     store_past(q + off + v * sizeof(vec), sq[v]));
 	}

@@ -31,13 +31,15 @@ ignored=(
 # instruction set; a tool that reads line by line takes what stands inside of those macros for badly set statements.
 ignored_raid6=(NEW_TYPEDEFS COMPLEX_MACRO MULTISTATEMENT_MACRO_USE_DO_WHILE TRAILING_STATEMENTS TABSTOP SUSPECT_CODE_INDENT BRACES LINE_SPACING)
 failed=0
-echo "checkpatch"
-mapfile -t files < <(find kmod raid6 -name '*.[ch]' -not -path 'raid6/test/*' -not -path 'raid6/bench/*' | sort)
-for f in "${files[@]}"; do
-  these=("${ignored[@]}")
-  [[ $f == raid6/* ]] && these+=("${ignored_raid6[@]}")
-  "$checkpatch" --no-tree --terse --show-types --no-summary --max-line-length=140 --ignore "$(IFS=,; echo "${these[*]}")" -f "$f" || failed=1
-done
+check() { # check FOLDER IGNORED…
+  local folder=$1
+  shift
+  mapfile -t files < <(find "$folder" -name '*.[ch]' -not -path 'raid6/test/*' -not -path 'raid6/bench/*' | sort)
+  echo "checkpatch, $folder: ${#files[@]} files"
+  "$checkpatch" --no-tree --terse --show-types --no-summary --max-line-length=140 --ignore "$(IFS=,; echo "$*")" -f "${files[@]}" || failed=1
+}
+check kmod "${ignored[@]}"
+check raid6 "${ignored[@]}" "${ignored_raid6[@]}"
 
 echo "sparse and W=1"
 rm -rf "$out/src" && mkdir -p "$out/src"
@@ -45,7 +47,7 @@ scripts/mirror.sh kmod raid6 "$out/src"
 log=$out/build.log
 # An I/O has its bio inside, whose empty tail array sparse does not like to see in an array of I/Os. Nothing is ever put there.
 sparse="-Wsparse-error -Wno-flexible-array-array"
-make -C "$kdir" --no-print-directory M="$(realpath "$out")/src/kmod" C=2 CF="$sparse" W=1 modules >"$log" 2>&1 || failed=1
+make -C "$kdir" --no-print-directory M="$(realpath "$out")/src/kmod" C=2 CF="$sparse" W=1 modules >"$log" 2>&1 || { failed=1; tail -20 "$log"; }
 # The message about BTF is about a kernel image that headers do not come with.
 if grep -E 'warning|error' "$log" | grep -v 'BTF'; then failed=1; fi
 [ $failed = 0 ] && echo "no findings"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # lint-user.sh CMAKE_BUILD JOBS: cppcheck on C++ and on the engine's C, clang-tidy on C++ (.clang-tidy says what is checked, and what
-# not and why). Any finding is a failure. A file that has not changed since it was found clean, nor the headers, is not looked at again.
+# not and why). Any finding is a failure. What has not changed since it was found clean is not looked at again.
 set -euo pipefail
 build=$1 jobs=$2 failed=0
 stamps=$build/../lint-user
@@ -33,16 +33,6 @@ mapfile -t engine < <(git ls-files kmod/engine.c 'kmod/format/*.c' 'kmod/map/*.c
 "${cppcheck[@]}" --std=c11 --cppcheck-build-dir="$stamps/c" -DPAV_SIM -Ikmod -Itests/sim "${engine[@]}" || failed=1
 
 echo "clang-tidy"
-headers=$(git ls-files '*.h' '*.hpp' .clang-tidy | xargs cat | sha256sum)
-one() {
-  stamp=$stamps/$(echo "$headers" | cat - "$1" | sha256sum | cut -c1-32).clean
-  [ ! -e "$stamp" ] || exit 0
-  if clang-tidy-14 --quiet --extra-arg=-Wno-unknown-warning-option -p "$build" "$1" 2>/dev/null; then touch "$stamp"; else echo "findings in $1"; exit 1; fi
-}
-export -f one
-export build stamps headers
-# Those that the build knows: a source outside of it has no flags.
-for f in "${sources[@]}"; do ! grep -q "\"$PWD/$f\"" "$build/compile_commands.json" || echo "$f"; done |
-  xargs -P "$jobs" -I{} bash -c 'one {}' || failed=1
+scripts/tidy.py "$build" "$stamps/tidy" "$jobs" "${sources[@]}" || failed=1
 [ $failed = 0 ] && echo "no findings"
 exit $failed

@@ -8,7 +8,8 @@
 
 A part counts what it ran: a test, or a seed of the simulator. A part that ends in a way that cannot be counted (it does
 not build, hangs, or dies) counts as one failure; one that ran nothing does so too. Output of a part goes to build/test/PART.log
-and, for those where it tells something, to the terminal as well.
+and, for those where it tells something, to the terminal as well. What failed is told where it happens and again, in a line each, at
+the end.
 """
 import json
 import os
@@ -131,17 +132,51 @@ def sim_itself(**_):
                                         "--no-tests=error", "--output-on-failure", "--output-junit", report], 900, show=False)
 
 
+def count_steps(lines, code, timeout):
+    """Counts what tests/vm/conftest.py has told, step by step, of a run that ended with this code, or was ended after `timeout` (None)."""
+    collected, ends, count = None, {}, Count()
+    for line in lines:
+        try:
+            step = json.loads(line)
+        except ValueError:      # the last one, cut off
+            continue
+        collected = step.get("collected", collected)
+        if "test" not in step:
+            continue
+        end = ends.setdefault(step["test"], {"over": False, "bad": [], "skipped": False})
+        end["over"] |= step["when"] == "teardown"
+        end["skipped"] |= step.get("outcome") == "skipped"
+        if step.get("outcome") == "failed":
+            end["bad"].append(f"{step['when']}: {step['why']}")
+    for test, end in ends.items():
+        if not end["over"]:
+            end["bad"].append("it was running when " + (f"the part was ended after {timeout} s" if code is None else f"pytest ended with {code}"))
+        count.failed += bool(end["bad"])
+        count.skipped += end["skipped"] and not end["bad"]
+        count.passed += not end["bad"] and not end["skipped"]
+        count.why += "".join(f"\n    {test.partition('::')[2]}: {bad}" for bad in end["bad"])
+    if len(ends) < (collected or 0):
+        count.failed += not count.failed
+        count.why += f"\n    {collected - len(ends)} of {collected} tests did not run"
+    if code not in (0, 1, None) or (code == 1 and not count.failed) or collected is None:
+        count.failed += not count.failed
+        count.why += f"\n    pytest ended with {code}"
+    return count
+
+
 def guests(marker, timeout, env, **_):
-    report = LOGS / "guests.xml"
-    argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/vm", "--durations=5", "-q", f"--junitxml={report}"]
-    return junit("guests", report, argv + (["-m", marker] if marker else []), timeout, env=env)
+    results = LOGS / "guests.jsonl"
+    results.unlink(missing_ok=True)
+    argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/vm", "--durations=10", "--tb=short", "-q"]
+    code = execute("guests", argv + (["-m", marker] if marker else []), timeout, env={**env, "PAV_RESULTS": str(results)})
+    return count_steps(results.read_text().splitlines() if results.exists() else [], code, timeout)
 
 
 PARTS = {"build": ("build", build), "unit": ("unit tests", unit), "sim": ("the engine in the simulator", sim),
          "sim-itself": ("the simulator's own tests", sim_itself), "guests": ("tests in guests", guests)}
 PLANS = {
     "check": (["build", "unit", "sim"], dict(seeds=100)),
-    "test": (list(PARTS), dict(seeds=2000, marker="not long", timeout=1200, env={"PAV_CYCLES": "10", "PAV_FUZZ": "1000"})),
+    "test": (list(PARTS), dict(seeds=2000, marker="not long", timeout=3000, env={"PAV_CYCLES": "10", "PAV_FUZZ": "1000"})),
     "long": (list(PARTS), dict(seeds=20000, marker="", timeout=6 * 3600, env={})),
 }
 
@@ -154,7 +189,7 @@ def main():
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):           # a make that a part starts is on its own
         os.environ.pop(name, None)
     LOGS.mkdir(parents=True, exist_ok=True)
-    total, results, began = Count(), {}, time.monotonic()
+    total, results, failures, began = Count(), {}, [], time.monotonic()
     for i, part in enumerate(parts, 1):
         what, run = PARTS[part]
         start = time.monotonic()
@@ -169,6 +204,8 @@ def main():
         results[part] = {**vars(count), "seconds": round(seconds, 1)}
         if count.failed:
             print(f"  FAILED ({LOGS.relative_to(REPO)}/{part}.log): {count.why}")
+            first = [line.strip() for line in count.why.splitlines() if line.strip()][:12]
+            failures += [f"{what}: {line[:400]}" for line in first or ["see its log"]]
         print(f"  {what}: {count if part != 'build' or count.failed else 'done'} in {seconds:.0f} s", flush=True)
         for k in ("passed", "failed", "skipped"):
             setattr(total, k, getattr(total, k) + getattr(count, k))
@@ -176,6 +213,8 @@ def main():
             break
     (LOGS / "result.json").write_text(json.dumps(results, indent=1) + "\n")
     print(f"all parts in {(time.monotonic() - began) / 60:.1f} minutes")
+    for line in failures:
+        print(f"FAILED {line}")
     print(total, flush=True)
     return 1 if total.failed or not total.passed else 0
 

@@ -24,12 +24,14 @@ from pathlib import Path
 
 from . import accel
 from .image import REPO
+from .pace import booted, patience
 from .sockets import Agent, GuestError, GuestGone, Qmp, decode
 
 # The parent-death signal follows the thread that forks, so one thread that never ends starts every QEMU.
 _spawner = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="pav-spawner")
 
 AGENTS = 4
+BOOT_SECONDS = 120      # on a quiet machine it is 10 to 15
 FIRST_ROOT_PORT_SLOT = 0x10
 # Bits of a PCI Express slot's control register.
 HOT_PLUG_INTERRUPT, LIGHT_OFF, POWER_OFF = 0x0020, 0x0300, 0x0400
@@ -97,14 +99,15 @@ class Job:
         return self.result
 
     def wait(self, timeout=60):
-        """Waits for the end; at the timeout (seconds) kills the command and what it started, and raises."""
+        """Waits for the end; at the timeout (seconds of a quiet machine) kills the command and what it started, and raises."""
+        timeout = patience(timeout)
         deadline = time.monotonic() + timeout
         pause = 0.02
         while not self.poll():
             if time.monotonic() > deadline:
                 self.kill()
                 said = self.result.out[-2000:] + self.result.err[-2000:] if self.result else ""
-                raise CommandTimeout(f"no end within {timeout} s in {self.guest.spec.name}: {self.command}\n{said}")
+                raise CommandTimeout(f"no end within {timeout:.0f} s in {self.guest.spec.name}: {self.command}\n{said}")
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
         return self.result
@@ -164,6 +167,7 @@ class Guest:
         self.image = image
         self.accel = accel
         self.process = None
+        self.say = print
         self.agent = Agent(self.folder, AGENTS)
         self.started = time.monotonic()
         self.boot_seconds = None
@@ -251,9 +255,9 @@ class Guest:
         self.started = time.monotonic()
         (self.folder / "pid").write_text(str(self.process.pid))
 
-    def wait_ready(self, timeout=120):
+    def wait_ready(self, timeout=BOOT_SECONDS):
         """Waits until commands can be run in the guest."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while not (self.folder / "agent.0").exists() or not (self.folder / "qmp").exists():
             self._check_alive()
             if time.monotonic() > deadline:
@@ -268,11 +272,42 @@ class Guest:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-        self.boot_seconds = time.monotonic() - self.started
 
-    def boot(self, timeout=120):
+    def come_up(self):
+        """Waits for a guest that was started. One that does not come up is killed and started again, twice: CPUs emulated in parallel were
+        seen to lose a timer on a busy host, and KVM to work in its trial only; after a failure under KVM the guest is emulated."""
+        for left in (2, 1, 0):
+            try:
+                self.wait_ready()
+                break
+            except GuestError as e:
+                if not left:
+                    raise
+                self.say(f"vm: {self.spec.name} did not come up under {self.accel}, once more: {' '.join(str(e).split())[:300]}")
+                self.say("\n".join(f"vm:   {self.spec.name}| {line}" for line in self.console_tail(8)))
+                self.kill()
+                self.distrust_kvm()
+                self.start()
+        self.boot_seconds = time.monotonic() - self.started
+        booted(self.boot_seconds)
+        self.say(f"vm: {self.spec.name} up in {self.boot_seconds:.1f} s")
+
+    def boot(self):
         self.start()
-        self.wait_ready(timeout)
+        self.come_up()
+
+    def responds(self):
+        """Whether it runs and its agent answers."""
+        try:
+            self.agent.request("guest-ping", timeout=patience(20))
+            return True
+        except GuestError:
+            return False
+
+    def distrust_kvm(self):
+        """From now on this guest, and those of later runs, are emulated."""
+        if self.accel == "kvm":
+            self.accel = accel.give_up_kvm()
 
     def running(self):
         return self.process is not None and self.process.poll() is None
@@ -288,7 +323,7 @@ class Guest:
         self.agent.close()
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(60)
             self.process = None
         elif (pid := self._foreign_pid()):
             os.kill(pid, signal.SIGKILL)
@@ -303,10 +338,10 @@ class Guest:
             return None
         return pid if Path(cwd) == self.folder.parent.resolve() and f"pav-{self.spec.name}".encode() in argv else None
 
-    def power_cycle(self, timeout=120):
+    def power_cycle(self):
         """Sudden stop, then boot on the same drives."""
         self.kill()
-        self.boot(timeout)
+        self.boot()
 
     # --- commands ------------------------------------------------------------------------------------------
 
@@ -386,7 +421,7 @@ class Guest:
             before = control.read()
             control.write(before & ~HOT_PLUG_INTERRUPT | POWER_OFF | LIGHT_OFF)
             control.write(before)
-            if not q.wait_event("DEVICE_DELETED", timeout, device=f"nvme{n}"):
+            if not q.wait_event("DEVICE_DELETED", patience(timeout), device=f"nvme{n}"):
                 raise GuestError(f"drive {n} of {self.spec.name} did not leave its slot in {timeout} s")
         self._out_mark(n).touch()
 
@@ -418,7 +453,7 @@ class Guest:
         self._check_drive(n, out=False)
         with self.qmp() as q:
             q.command("device_del", id=f"nvme{n}")
-            if not q.wait_event("DEVICE_DELETED", timeout, device=f"nvme{n}"):
+            if not q.wait_event("DEVICE_DELETED", patience(timeout), device=f"nvme{n}"):
                 raise GuestError(f"{self.spec.name} did not let go of drive {n} in {timeout} s")
         self._out_mark(n).touch()
 
@@ -430,6 +465,7 @@ class Guest:
         """
         self._check_hotplug()
         self._check_drive(n, out=True)
+        timeout = round(patience(timeout))
         deadline = time.monotonic() + timeout
         if blank:
             self.blank_drive(n)
@@ -482,6 +518,15 @@ class Guest:
             return (self.folder / "console.log").stat().st_size
         except FileNotFoundError:
             return 0
+
+    def console_tail(self, lines, since=0):
+        """The console's last lines after a mark."""
+        try:
+            with open(self.folder / "console.log", "rb") as f:
+                f.seek(max(since, self.console_mark() - 64 * 1024))
+                return f.read().decode(errors="replace").splitlines()[-lines:]
+        except FileNotFoundError:
+            return []
 
     def trouble(self, since=0):
         """Lines of the console that tell of a kernel in trouble."""

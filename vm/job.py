@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""One guest, one job, instructions for a clock.
+"""One guest, one job; as a rule with instructions for a clock.
 
 Under `-icount shift=0` an emulated instruction takes one virtual nanosecond, so what fio calls a second is 10^9
 instructions, the same on any machine. The guest has one CPU and runs nothing but the script, which reads its files
-in /files and prints its results on the console.
+in /files and prints its results on the console. A job that wants more than one CPU gets real time instead.
 """
 import selectors
 import shutil
@@ -13,8 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import image
-from .accel import FIRMWARE
+from . import accel, image
 from .sockets import GuestError
 
 ICOUNT = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max,-erms,-fsrm", "-smp", "1"]
@@ -27,9 +26,10 @@ class JobResult:
     console: str    # all that was printed, the kernel's messages included
 
 
-def run(script, files=(), mem_mib=6144, timeout=900, on_line=None, say=print):
+def run(script, files=(), mem_mib=6144, timeout=900, on_line=None, say=print, processors=None):
     """Boots a guest that runs the script and powers off. on_line(text) gets every console line as it comes.
 
+    processors: so many, in real time; left out, one under icount.
     Raises GuestError when the guest does not end within timeout seconds, or ends without the script's end.
     """
     img = image.prepare(say)
@@ -45,10 +45,15 @@ def run(script, files=(), mem_mib=6144, timeout=900, on_line=None, say=print):
             for part in (img.initrd, work / "extra"):
                 with open(part, "rb") as f:
                     shutil.copyfileobj(f, out, 1 << 20)
-        argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *ICOUNT, "-m", str(mem_mib),
-                "-bios", FIRMWARE, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+        if processors:
+            kind = accel.choose(img, say)
+            cpu, words = [*accel.arguments(kind, parallel=True), "-smp", str(processors)], accel.clock_words(kind)
+        else:
+            cpu, words = ICOUNT, ""
+        argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", *cpu, "-m", str(mem_mib),
+                "-bios", accel.FIRMWARE, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
                 "-kernel", img.kernel, "-initrd", work / "initrd",
-                "-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr pav.name=job pav.job"]
+                "-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr pav.name=job pav.job " + words]
         qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             return _follow(qemu, time.monotonic() + timeout, timeout, on_line)

@@ -14,6 +14,8 @@ import socket
 import threading
 import time
 
+from .pace import patience
+
 
 class GuestError(RuntimeError):
     """A guest or its QEMU did not do what was asked."""
@@ -89,7 +91,16 @@ class Qmp:
 
     def __enter__(self):
         self.lock = open(self.path.with_suffix(".lock"), "w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        deadline = time.monotonic() + patience(60)
+        while True:
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self.lock.close()
+                    raise GuestError(f"another process keeps talking to QEMU's {self.path}") from None
+                time.sleep(0.05)
         self.lines = Lines(connect(self.path, 10))
         self.lines.receive(time.monotonic() + 10)       # the greeting
         self.command("qmp_capabilities")
@@ -101,7 +112,7 @@ class Qmp:
 
     def command(self, what, /, timeout=30, **arguments):
         self.lines.send({"execute": what, "arguments": arguments})
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             m = self.lines.receive(deadline)
             if m is None:
@@ -180,7 +191,9 @@ class Agent:
             self.close()
             raise
 
-    def request(self, what, /, timeout=30, **arguments):
+    def request(self, what, /, timeout=None, **arguments):
+        """Without a timeout (seconds): 30, on a quiet machine."""
+        timeout = round(timeout or patience(30))
         deadline = time.monotonic() + timeout
         with self.mutex:
             if not self.lines:

@@ -17,6 +17,7 @@ from pathlib import Path
 from . import accel, image
 from .guest import Guest, GuestError, Spec
 from .image import VM_DIR
+from .pace import machine
 
 RUNS = VM_DIR / "runs"
 KEEP_RUNS = 10
@@ -57,6 +58,7 @@ def remove_drives(run):
 
 class World:
     """Guests that live and die together. Not booted until start() or the with statement."""
+    live = []       # those of this process that have begun and are not closed
 
     def __init__(self, specs=(TARGET, INITIATOR), say=print):
         self.specs = specs
@@ -87,6 +89,7 @@ class World:
         """Prepares the image, makes the guests with empty drives, and boots them side by side."""
         img = image.prepare(self.say)
         how = accel.choose(img, self.say)
+        self.say(f"vm: {machine()}; guests run under {how}")
         RUNS.mkdir(parents=True, exist_ok=True)
         prune()
         self.folder = RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
@@ -98,19 +101,32 @@ class World:
         current.symlink_to(self.folder.name)
         for s in self.specs:
             self.guests[s.name] = Guest.create(self.folder / s.name, s, img, how)
+            self.guests[s.name].say = self.say
+        World.live.append(self)
         self.boot()
 
     def boot(self):
-        """Boots every guest that is not running."""
+        """Boots every guest that is not running; one that runs but does not answer is killed first, and that is told."""
+        for g in self.guests.values():
+            if g.running() and not g.responds():
+                self.say(f"vm: {g.spec.name} runs but does not answer; it is killed and booted again")
+                g.kill()
+                g.distrust_kvm()
         down = [g for g in self.guests.values() if not g.running()]
         for g in down:
             g.start()
         for g in down:
-            g.wait_ready()
-            self.say(f"vm: {g.spec.name} up in {g.boot_seconds:.1f} s")
+            g.come_up()
+
+    def stop(self):
+        """Ends the guests, suddenly; their drives stay, and boot() goes on from there."""
+        for g in self.guests.values():
+            g.kill()
 
     def close(self):
         """Ends the guests; keeps consoles and dmesg, removes the drives."""
+        if self in World.live:
+            World.live.remove(self)
         for g in self.guests.values():
             if g.running():
                 g.save_dmesg()

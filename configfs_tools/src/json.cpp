@@ -148,26 +148,61 @@ template <class Number> Number number_key(const std::string &name, const std::st
     return id;
 }
 
-void read_attributes(Reader &reader, Attrs &attrs)
+// Keys and the fields they stand for; reading and writing go by the same lists.
+template <class T, class Of> concept Some = std::same_as<std::remove_const_t<T>, Of>;
+
+void for_keys(Some<Namespace> auto &ns, auto &&f)
 {
-    reader.each("attributes", [&](const std::string &file, const Json &value, const std::string &at) {
+    f("device", ns.device_path);
+    f("uuid", ns.uuid);
+    f("nguid", ns.nguid);
+    f("ana_group", ns.ana_grpid);
+    f("enable", ns.enable);
+    f("buffered_io", ns.buffered_io);
+}
+
+void for_keys(Some<Subsystem> auto &s, auto &&f)
+{
+    f("serial", s.serial);
+    f("model", s.model);
+    f("version", s.version);
+    f("cntlid_min", s.cntlid_min);
+    f("cntlid_max", s.cntlid_max);
+    f("qid_max", s.qid_max);
+    f("pi_enable", s.pi_enable);
+    f("allow_any_host", s.allow_any_host);
+    f("allowed_hosts", s.allowed_hosts);
+}
+
+void for_keys(Some<Port> auto &p, auto &&f)
+{
+    f("trtype", p.trtype);
+    f("adrfam", p.adrfam);
+    f("traddr", p.traddr);
+    f("trsvcid", p.trsvcid);
+    f("treq", p.treq);
+    f("inline_data_size", p.inline_data_size);
+    f("pi_enable", p.pi_enable);
+    f("subsystems", p.subsystems);
+}
+
+// What all objects have; each has its own children besides.
+template <class Object> Object read_object(Reader &r)
+{
+    Object object;
+    for_keys(object, [&](const char *key, auto &field) { r.get(key, field); });
+    r.each("attributes", [&](const std::string &file, const Json &value, const std::string &at) {
         if (!value.is_string())
             refuse(at, fmt::format("a string is needed, not {}", value.type_name()));
-        attrs[file] = value.get<std::string>();
+        object.other[file] = value.get<std::string>();
     });
+    return object;
 }
 
 Namespace read_namespace(const Json &json, const std::string &pointer)
 {
     Reader r(json, pointer);
-    Namespace ns;
-    r.get("device", ns.device_path);
-    r.get("uuid", ns.uuid);
-    r.get("nguid", ns.nguid);
-    r.get("ana_group", ns.ana_grpid);
-    r.get("enable", ns.enable);
-    r.get("buffered_io", ns.buffered_io);
-    read_attributes(r, ns.other);
+    auto ns = read_object<Namespace>(r);
     r.finish();
     return ns;
 }
@@ -175,20 +210,10 @@ Namespace read_namespace(const Json &json, const std::string &pointer)
 Subsystem read_subsystem(const Json &json, const std::string &pointer)
 {
     Reader r(json, pointer);
-    Subsystem s;
-    r.get("serial", s.serial);
-    r.get("model", s.model);
-    r.get("version", s.version);
-    r.get("cntlid_min", s.cntlid_min);
-    r.get("cntlid_max", s.cntlid_max);
-    r.get("qid_max", s.qid_max);
-    r.get("pi_enable", s.pi_enable);
-    r.get("allow_any_host", s.allow_any_host);
-    r.get("allowed_hosts", s.allowed_hosts);
+    auto s = read_object<Subsystem>(r);
     r.each("namespaces", [&](const std::string &name, const Json &value, const std::string &at) {
         s.namespaces.emplace(number_key<std::uint32_t>(name, at, "namespace number"), read_namespace(value, at));
     });
-    read_attributes(r, s.other);
     r.finish();
     return s;
 }
@@ -196,14 +221,7 @@ Subsystem read_subsystem(const Json &json, const std::string &pointer)
 Port read_port(const Json &json, const std::string &pointer)
 {
     Reader r(json, pointer);
-    Port p;
-    r.get("trtype", p.trtype);
-    r.get("adrfam", p.adrfam);
-    r.get("traddr", p.traddr);
-    r.get("trsvcid", p.trsvcid);
-    r.get("treq", p.treq);
-    r.get("inline_data_size", p.inline_data_size);
-    r.get("pi_enable", p.pi_enable);
+    auto p = read_object<Port>(r);
     r.each("ana_groups", [&](const std::string &name, const Json &value, const std::string &at) {
         auto group = number_key<unsigned>(name, at, "ANA group");
         auto state = value.is_string() ? ana_state_from(value.get<std::string>()) : std::nullopt;
@@ -212,8 +230,6 @@ Port read_port(const Json &json, const std::string &pointer)
                    "optimized, non-optimized, inaccessible, persistent-loss or change");
         p.ana_groups.emplace(group, *state);
     });
-    r.get("subsystems", p.subsystems);
-    read_attributes(r, p.other);
     r.finish();
     return p;
 }
@@ -259,62 +275,41 @@ std::string line_and_column(std::string_view text, std::size_t byte)  // byte co
     return fmt::format("line {}, column {}", line, before.size() - (start == std::string_view::npos ? 0 : start + 1) + 1);
 }
 
+template <class T> void write(Json &json, const char *key, const T &field)
+{
+    json[key] = field;
+}
+
 template <class T> void write(Json &json, const char *key, const std::optional<T> &field)
 {
     if (field)
         json[key] = *field;
 }
 
-Json write_namespace(const Namespace &ns)
+template <class Object> Json write_object(const Object &object)
 {
     Json j = Json::object();
-    j["device"] = ns.device_path;
-    write(j, "uuid", ns.uuid);
-    write(j, "nguid", ns.nguid);
-    j["ana_group"] = ns.ana_grpid;
-    j["enable"] = ns.enable;
-    write(j, "buffered_io", ns.buffered_io);
-    if (!ns.other.empty())
-        j["attributes"] = ns.other;
+    for_keys(object, [&](const char *key, const auto &field) { write(j, key, field); });
+    if (!object.other.empty())
+        j["attributes"] = object.other;
     return j;
 }
 
 Json write_subsystem(const Subsystem &s)
 {
-    Json j = Json::object();
-    write(j, "serial", s.serial);
-    write(j, "model", s.model);
-    write(j, "version", s.version);
-    write(j, "cntlid_min", s.cntlid_min);
-    write(j, "cntlid_max", s.cntlid_max);
-    write(j, "qid_max", s.qid_max);
-    write(j, "pi_enable", s.pi_enable);
-    j["allow_any_host"] = s.allow_any_host;
-    j["allowed_hosts"] = s.allowed_hosts;
+    Json j = write_object(s);
     j["namespaces"] = Json::object();
     for (const auto &[nsid, ns] : s.namespaces)
-        j["namespaces"][std::to_string(nsid)] = write_namespace(ns);
-    if (!s.other.empty())
-        j["attributes"] = s.other;
+        j["namespaces"][std::to_string(nsid)] = write_object(ns);
     return j;
 }
 
 Json write_port(const Port &p)
 {
-    Json j = Json::object();
-    j["trtype"] = p.trtype;
-    j["adrfam"] = p.adrfam;
-    j["traddr"] = p.traddr;
-    j["trsvcid"] = p.trsvcid;
-    write(j, "treq", p.treq);
-    write(j, "inline_data_size", p.inline_data_size);
-    write(j, "pi_enable", p.pi_enable);
+    Json j = write_object(p);
     j["ana_groups"] = Json::object();
     for (const auto &[group, state] : p.ana_groups)
         j["ana_groups"][std::to_string(group)] = to_string(state);
-    j["subsystems"] = p.subsystems;
-    if (!p.other.empty())
-        j["attributes"] = p.other;
     return j;
 }
 

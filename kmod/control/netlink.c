@@ -471,6 +471,16 @@ static int pav_cmd_drive_probe(struct sk_buff *request, struct genl_info *info)
 	return pav_reply_end(info, skb, header, code);
 }
 
+static int pav_cmd_drive_wipe(struct sk_buff *request, struct genl_info *info)
+{
+	const char *path = pav_string(info->attrs, PAV_A_DRIVE_PATH);
+	struct pav_err err = { };
+
+	if (!path)
+		return pav_missing(info->extack, "which DRIVE_PATH");
+	return pav_answer(info->extack, pav_drive_wipe(path, &err), &err);
+}
+
 static int pav_cmd_group_create(struct sk_buff *request, struct genl_info *info)
 {
 	const char *name = pav_string(info->attrs, PAV_A_GROUP);
@@ -910,6 +920,9 @@ static const struct genl_ops pav_ops[] = {
 	}, {
 		.cmd = PAV_CMD_VOLUME_GET, .doit = pav_cmd_volume_get, .start = pav_dump_start, .dumpit = pav_dump_volumes,
 		PAV_POLICY(pav_volume_policy), .internal_flags = PAV_NEEDS_GROUP | PAV_NEEDS_VOLUME,
+	}, {
+		.cmd = PAV_CMD_DRIVE_WIPE, .doit = pav_cmd_drive_wipe, PAV_POLICY(pav_probe_policy),
+		.internal_flags = PAV_NEEDS_ADMIN,
 	},
 };
 

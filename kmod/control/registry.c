@@ -149,6 +149,24 @@ int pav_drive_probe(const char *path, struct pav_probe *out, u64 *blocks, bool *
 	return code;
 }
 
+int pav_drive_wipe(const char *path, struct pav_err *err)
+{
+	struct pav_drive_arg arg = { .dev = pav_drive_open(path, err) };
+	struct pav_probe *probe;
+	int code;
+
+	if (IS_ERR(arg.dev))
+		return PTR_ERR(arg.dev);
+	probe = kzalloc(sizeof(*probe), GFP_KERNEL);
+	code = probe ? pav_probe(arg.dev, probe, err) : pav_refuse(err, -ENOMEM, "drive %s: out of memory", path);
+	/* What cannot be read as a superblock may be one that was damaged; what is none at all is somebody else's. */
+	if (!code || code == -EUCLEAN || code == -EOPNOTSUPP)
+		code = pav_engine_wipe(&arg, 1, err);
+	kfree(probe);
+	pav_dev_close(arg.dev);
+	return code;
+}
+
 /* Linux 6.1 tells nobody that a disk was unplugged, and an idle group would not notice. So it is looked for. */
 static void pav_watch(struct work_struct *work)
 {
@@ -441,7 +459,8 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 	if (destroy) {
 		for (i = 0; i < h->n_devs; i++)
 			args[i].dev = h->devs[i];
-		code = pav_engine_wipe(args, h->n_devs, err);	/* whether the last checkpoint went well no longer matters */
+		/* Whether the last checkpoint went well no longer matters, nor which drives have gone. */
+		code = pav_engine_wipe(args, h->n_devs, err);
 	}
 	pav_event_post(PAV_EVENT_GROUP_CLOSED, h->name, NULL, -1, NULL, 0, destroy ? "group destroyed" : "group exported");
 	pav_drives_close(h->devs, h->n_devs);

@@ -48,6 +48,9 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err);	
 /* What the superblock on the drive at @path says. -ENOENT and others: @err says why there is nothing to say; *opened: it could at least be read. */
 int pav_drive_probe(const char *path, struct pav_probe *out, u64 *blocks, bool *opened, struct pav_err *err);
 
+/* Destroys the superblock on a drive that is in no open group. -ENOENT: there is none, and nothing was written. */
+int pav_drive_wipe(const char *path, struct pav_err *err);
+
 struct pav_volume *pav_hosted_volume(struct pav_hosted *h, const char *name, struct pav_volume_info *info);	/* NULL: none */
 int pav_hosted_volume_create(struct pav_hosted *h, struct pav_volume_ident *ident, u64 cells, struct pav_volume **out, struct pav_err *err);
 int pav_hosted_volume_delete(struct pav_hosted *h, struct pav_volume *vol, struct pav_err *err);

@@ -64,6 +64,9 @@ void pav_timer_cancel(struct pav_timer *t);				/* process; @fn is not running wh
 /* The CPU the caller runs on, or any number: a hint that spreads load. Any context. */
 unsigned int pav_cpu(void);
 
+/* Is this process context where vector registers may be used and I/O submitted? As far as can be told: the caller holds no spinlock. Any context. */
+bool pav_in_process(void);
+
 /* ---- vector registers: between begin and end no sleep; not in hard interrupts ---- */
 void pav_vector_begin(void);
 void pav_vector_end(void);

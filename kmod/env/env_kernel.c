@@ -6,6 +6,7 @@
  * rescuer thread: a request may need several, and while submit_bio() runs for the user's bio our children wait on current->bio_list. Taking them
  * one by one from a plain mempool would deadlock: the rescuer sends the waiting ones off.
  */
+#include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/hardirq.h>
@@ -188,6 +189,11 @@ unsigned int pav_cpu(void)
 
 /* ---- vector registers ---- */
 
+bool pav_in_process(void)
+{
+	return in_task() && !irqs_disabled() && irq_fpu_usable();
+}
+
 void pav_vector_begin(void)
 {
 	kernel_fpu_begin();
@@ -357,24 +363,26 @@ static void pav_io_end(struct bio *bio)
 static void pav_io_send(struct pav_io *io)
 {
 	struct bio *bio = &io->env.bio;
-	struct block_device *bdev = io->dev->bdev;
 
 	switch (io->op) {
 	case PAV_IO_READ:
-		bio_init(bio, bdev, &io->env.vec, 1, REQ_OP_READ | REQ_SYNC);
+		bio_init(bio, NULL, &io->env.vec, 1, REQ_OP_READ | REQ_SYNC);
 		break;
 	case PAV_IO_WRITE:
 		/* SYNC and IDLE together: as O_DIRECT writes are marked, which writeback throttling lets pass */
-		bio_init(bio, bdev, &io->env.vec, 1, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE | (io->fua ? REQ_FUA : 0));
+		bio_init(bio, NULL, &io->env.vec, 1, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE | (io->fua ? REQ_FUA : 0));
 		break;
 	case PAV_IO_FLUSH:
-		bio_init(bio, bdev, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
+		bio_init(bio, NULL, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
 		break;
 	case PAV_IO_DISCARD:
-		bio_init(bio, bdev, NULL, 0, REQ_OP_DISCARD);
+		bio_init(bio, NULL, NULL, 0, REQ_OP_DISCARD);
 		bio->bi_iter.bi_size = io->cells << PAV_CELL_SHIFT;
 		break;
 	}
+	/* It may carry what many have written: whoever happens to send it is not the one to be charged, or throttled. */
+	bio->bi_bdev = io->dev->bdev;
+	bio_associate_blkg_from_css(bio, blkcg_root_css);
 	trace_pav_io_submit(io);
 	bio->bi_end_io = pav_io_end;
 	bio->bi_iter.bi_sector = io->block * PAV_CELL_SECTORS;

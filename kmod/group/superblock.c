@@ -214,8 +214,12 @@ int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct p
 	memset(zero, 0, PAV_CELL_BYTES);
 	for (i = 0; i < 2 * n; i++) {
 		e = cell_io(drives[i / 2].dev, PAV_IO_WRITE, PAV_SB_CELL(i & 1), zero);
-		if (e)
+		if (e == -ENODEV) {
+			pav_log(PAV_WARN, "drive %s: gone, its superblock stays", pav_dev_name(drives[i / 2].dev));
+			i |= 1;		/* the other slot as well */
+		} else if (e) {
 			error = pav_fail(err, e, "drive %s: its superblock cannot be wiped (error %d)", pav_dev_name(drives[i / 2].dev), e);
+		}
 	}
 	pav_free_cells(zero, 1);
 	return error;

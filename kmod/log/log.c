@@ -219,7 +219,9 @@ u64 pav_log_freeze(struct pav_log *log)
 		struct pav_stream *s = &log->streams[i];
 		bool wait;
 
-		pav_work_flush(s->worker);
+		/* Whoever has the turn now may not have seen it; the next one will. */
+		mutex_lock(&s->turn);
+		mutex_unlock(&s->turn);
 		init_completion(&s->drained);
 		spin_lock_irqsave(&s->lock, flags);
 		wait = s->drain = s->flights > 0;

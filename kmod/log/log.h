@@ -3,8 +3,8 @@
  * log (3): segments, and the stripes appended to them.
  *
  * User data goes through one of a few streams, each with a worker, an open segment and a pool of stripes; metadata through a stream of its own.
- * A request is pushed to a stream without a lock. The worker gathers what waits into a stripe (group commit), encodes it, and writes every column
- * with one I/O. When all columns are durable the map is told (ops->applied), cell by cell, then the requests complete.
+ * A request is pushed to a stream without a lock. The worker (or, of lone requests, the submitter) gathers what waits into a stripe (group commit),
+ * encodes it, and writes every column with one I/O. When all columns are durable the map is told (ops->applied), cell by cell, then the requests complete.
  *
  * Group commit: with nothing in flight whatever waits is written at once; otherwise a stripe waits until it fills a row or a stripe has come back.
  */
@@ -17,6 +17,8 @@
 #define PAV_STRIPES_PER_STREAM	6u
 #define PAV_GC_SEGMENTS		1u		/* of those reserved, left to the garbage collector */
 #define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
+#define PAV_ALONE_MIN		4u		/* requests that came alone, before they are issued by who brings them */
+#define PAV_ALONE_PROBE		64u		/* … of which each so-manieth goes to the worker */
 #define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
 
 enum { PAV_SEG_RESERVED = PAV_SEG_META + 1 };	/* in memory only: FREE, and in the replay list */
@@ -86,13 +88,14 @@ struct pav_stream {
 	struct pav_work work;
 	struct llist_head incoming;
 
-	/* the worker's own */
+	struct mutex turn;		/* to issue stripes: what follows, up to @lock, and @alone to change */
 	struct list_head queue;
 	u64 queued_cells;
 	bool has_seg;
 	u32 seg, row;			/* next row to use */
 	u32 band_row, band_rows, band_c0, band_used;	/* the row band narrow stripes share; band_used columns taken */
 	struct pav_set *set;
+	unsigned int alone;		/* stripes in a row that had one request, and nothing was in flight; a hint to who has no turn */
 
 	spinlock_t lock;		/* free, flight, flights, drain */
 	struct list_head free, flight;
@@ -121,7 +124,7 @@ struct pav_log_ops {
 	bool (*applied)(struct pav_req *req, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n);
 	/* The same portion of @req failed: nothing was applied. Any context. */
 	void (*failed)(struct pav_req *req, unsigned int n, int error);
-	/* No room for @req, an unmap: do it without the log. The stream's worker. */
+	/* No room for @req, an unmap: do it without the log. With the stream's turn. */
 	void (*unmap_direct)(struct pav_req *req);
 	void (*want_checkpoint)(void *ctx);	/* any context */
 	void *ctx;
@@ -184,7 +187,7 @@ void pav_log_thaw(struct pav_log *log);
 int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
 
 /* ---- segments (log.c) ---- */
-bool pav_log_open_segment(struct pav_stream *s);	/* the stream's worker; false: none to be had now */
+bool pav_log_open_segment(struct pav_stream *s);	/* with the stream's turn; sleeps for metadata only. False: none to be had now */
 void pav_log_close_segment(struct pav_stream *s);
 void pav_log_seg_free(struct pav_log *log, u32 seg);		/* log->lock held */
 void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */

@@ -2,12 +2,15 @@
 /*
  * Streams and stripes: from waiting requests to durable cells. Written out as if it were synchronous, a stripe's life is
  *
- *	gather:	take requests from the queue until the stripe is full or the queue empty		(worker)
- *	place:	choose height and width that waste the least; a rectangle in the open segment		(worker)
- *	encode:	copy every cell once, summing and encoding as it passes; header; header into P and Q	(worker)
+ *	gather:	take requests from the queue until the stripe is full or the queue empty		(with the turn)
+ *	place:	choose height and width that waste the least; a rectangle in the open segment		(with the turn)
+ *	encode:	copy every cell once, summing and encoding as it passes; header; header into P and Q	(with the turn)
  *	write:	one I/O for each column, durable when it completes
  *	wait:	if a column was not written, until superblocks say which drive failed			(I4)
  *	apply:	the map learns the new places; requests complete
+ *
+ * The turn is the stream's worker's, who finds the requests of many together. Or it is the submitter's, whose request has been alone for a while
+ * and would not get company: that saves two changes of thread, which cost as much as all the arithmetic.
  *
  * A segment is left early when one of its drives has gone: what follows is written fully redundant to others (D6).
  */
@@ -372,7 +375,7 @@ static void stripe_write(struct pav_stripe *st)
 	stripe_column_down(st);
 }
 
-/* ---- the worker ---- */
+/* ---- the stream's turn ---- */
 
 static void stream_collect(struct pav_stream *s)
 {
@@ -457,9 +460,12 @@ static bool stream_has_room(struct pav_stream *s)
 	return s->has_seg || pav_log_open_segment(s);
 }
 
-static void stream_work(struct pav_work *work)
+/*
+ * Issues what waits, in at most @max stripes. True: @max it was that ended it. Has the turn; of a stream for user data nothing here sleeps but
+ * in the drives' queues.
+ */
+static bool stream_run(struct pav_stream *s, unsigned int max)
 {
-	struct pav_stream *s = container_of(work, struct pav_stream, work);
 	struct pav_log *log = s->log;
 
 	for (;;) {
@@ -474,15 +480,17 @@ static void stream_work(struct pav_work *work)
 			WRITE_ONCE(s->wants, false);
 			smp_mb();
 			if (llist_empty(&s->incoming))
-				return;
+				return false;
 			continue;
 		}
+		if (!max)
+			return true;
 		if (READ_ONCE(log->g->faulted)) {
 			stream_refuse(s, -EIO);
 			continue;
 		}
 		if (!s->meta && READ_ONCE(log->frozen))
-			return;
+			return false;
 		if (!stream_has_room(s)) {
 			if (s->meta || (s->gc ? !pav_log_gc_has_room(log) : READ_ONCE(log->full))) {
 				pav_reached("no space");
@@ -492,17 +500,17 @@ static void stream_work(struct pav_work *work)
 			pav_reached("stream waited for a segment");
 			if (s->gc || !READ_ONCE(log->starved))
 				log->ops->want_checkpoint(log->ops->ctx);
-			return;
+			return false;
 		}
 		if (s->gc && READ_ONCE(log->gathering) && s->queued_cells < PAV_STRIPE_ENTRIES)
-			return;
+			return false;
 		if (!window_open(s)) {
 			pav_reached("stream waited for its window");
-			return;
+			return false;
 		}
 		st = stripe_get(s, &flights);
 		if (!st)
-			return;
+			return false;
 		/* Group commit. */
 		if (flights && s->queued_cells < s->set->n - 3) {
 			unsigned long flags;
@@ -517,21 +525,58 @@ static void stream_work(struct pav_work *work)
 			}
 			spin_unlock_irqrestore(&s->lock, flags);
 			if (wait)
-				return;
+				return false;
 		}
 		room = min_t(u32, (s->set->n - 2) * min_t(u32, log->max_rows, log->g->segment_blocks - s->row), PAV_STRIPE_MAX_CELLS);
 		stripe_gather(st, room);
+		if (list_empty(&s->queue)) {
+			/* Nobody waits for this one to come back. */
+			WRITE_ONCE(s->wants, false);
+			WRITE_ONCE(s->alone, st->refs == 1 && !flights ? s->alone + 1 : 0);
+		} else {
+			WRITE_ONCE(s->alone, 0);
+		}
 		st->seq = atomic64_inc_return(&log->seq);
 		stripe_place(st);
 		stripe_encode(st);
 		stripe_write(st);
+		max--;
 	}
+}
+
+static void stream_work(struct pav_work *work)
+{
+	struct pav_stream *s = container_of(work, struct pav_stream, work);
+
+	mutex_lock(&s->turn);
+	stream_run(s, ~0u);
+	mutex_unlock(&s->turn);
+}
+
+/*
+ * True: the request just pushed, the first that waits, is taken care of by us. Now and then one is left to the worker all the same: where drives answer
+ * at once only a worker, who comes later, can see that requests have company again.
+ */
+static bool stream_run_here(struct pav_stream *s)
+{
+	unsigned int alone = READ_ONCE(s->alone);
+	bool more;
+
+	if (s->meta || s->gc || alone < PAV_ALONE_MIN || alone % PAV_ALONE_PROBE == 0 || READ_ONCE(s->flights) || !pav_in_process() ||
+	    !mutex_trylock(&s->turn))
+		return false;
+	pav_reached("stripe made by its submitter");
+	more = stream_run(s, 1);
+	mutex_unlock(&s->turn);
+	if (more)
+		pav_work_queue(s->worker, &s->work);
+	return true;
 }
 
 static void push(struct pav_stream *s, struct pav_req *req)
 {
 	req->next = 0;
-	if (llist_add(&req->llink, &s->incoming))
+	if (llist_add(&req->llink, &s->incoming) && !stream_run_here(s))
 		pav_work_queue(s->worker, &s->work);
 }
 
@@ -562,6 +607,7 @@ int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta)
 
 	s->log = log;
 	s->meta = meta;
+	mutex_init(&s->turn);
 	spin_lock_init(&s->lock);
 	INIT_LIST_HEAD(&s->queue);
 	INIT_LIST_HEAD(&s->free);

@@ -221,7 +221,8 @@ void pav_volume_encode(struct pav_volume *vol, struct pav_d_volume *d);	/* as of
 int pav_volume_decode(struct pav_map *map, unsigned int id, const struct pav_d_volume *d, const char **why);
 unsigned int pav_tree_depth(u64 cells);
 /* Makes the tree deep enough for @cells, requests running or not; checkpoints are kept out by the caller. -EAGAIN: one must
- * make room in the cache first. Process context. */
+ * make room in the cache first. Process context.
+ */
 int pav_tree_deepen(struct pav_volume *vol, u64 cells);
 /* Frees up to @nodes nodes of a volume that is being deleted. 1: more to do, 0: all gone. Checkpoints are kept out by the caller. */
 int pav_tree_free_some(struct pav_volume *vol, unsigned int nodes);

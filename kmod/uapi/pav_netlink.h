@@ -32,7 +32,7 @@ enum pav_cmd {
 	PAV_CMD_GROUP_CREATE,	/* GROUP, DRIVES{DRIVE{DRIVE_PATH,[DRIVE_SPARE]}…}, [DATA_DRIVES], [SEGMENT_BYTES], [RESERVE_PERCENT] */
 	PAV_CMD_GROUP_IMPORT,	/* DRIVES{DRIVE{DRIVE_PATH}…}, [GROUP: refuse if the drives say another name] -> GROUP */
 	PAV_CMD_GROUP_EXPORT,	/* GROUP: checkpoint, close the drives. EBUSY while a volume is open */
-	PAV_CMD_GROUP_DESTROY,	/* GROUP: export it and wipe its superblocks. EBUSY while it has volumes */
+	PAV_CMD_GROUP_DESTROY,	/* GROUP: export it and wipe its superblocks; a drive that is gone keeps its own. EBUSY while it has volumes */
 	PAV_CMD_GROUP_GET,	/* [GROUP] do/dump -> GROUP_* */
 	PAV_CMD_GROUP_CHECKPOINT, /* GROUP: write a checkpoint now */
 	PAV_CMD_DRIVE_GET,	/* GROUP, dump -> DRIVE_* */
@@ -44,6 +44,7 @@ enum pav_cmd {
 	PAV_CMD_VOLUME_SET_PROP, /* GROUP, VOLUME, PROP{KEY,[VALUE]}…: sets, or without VALUE removes */
 	PAV_CMD_VOLUME_GET,	/* [GROUP], [VOLUME] do/dump -> VOLUME_* */
 	PAV_CMD_EVENT,		/* multicast: EVENT_TYPE, GROUP, [VOLUME], [DRIVE_SLOT], [DRIVE_PATH], [VALUE], EVENT_TEXT */
+	PAV_CMD_DRIVE_WIPE,	/* DRIVE_PATH, in no open group: destroy the superblock on it. ENOENT: there is none */
 	__PAV_CMD_MAX,
 	PAV_CMD_MAX = __PAV_CMD_MAX - 1
 };

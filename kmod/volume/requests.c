@@ -63,6 +63,17 @@ static void pav_request_done(struct pav_req *req)
 	pav_request_end(container_of(req, struct pav_request, req));
 }
 
+/* The engine may work on others' requests too before it returns. A group must not be closed meanwhile, whether or not this request has ended. */
+static void pav_request_submit(struct pav_request *r)
+{
+	struct pav_disk *disk = r->disk;
+
+	percpu_ref_get(&disk->inflight);
+	trace_pav_request_submit(&r->req);
+	pav_submit(&r->req);
+	percpu_ref_put(&disk->inflight);
+}
+
 /* ---- unmap ---- */
 
 /* Of @left cells from @lba on, as many as one request may have. */
@@ -79,8 +90,7 @@ static void pav_unmap_next(struct pav_work *work)
 	r->req.lba += r->req.cells;
 	r->req.cells = pav_piece(r->req.lba, r->left);
 	r->left -= r->req.cells;
-	trace_pav_request_submit(&r->req);
-	pav_submit(&r->req);
+	pav_request_submit(r);
 }
 
 static void pav_unmap_done(struct pav_req *req)
@@ -175,8 +185,7 @@ void pav_disk_submit(struct bio *bio)
 	r->req.env.slot = &r->slot;
 	r->req.env.cursor = bio->bi_iter;
 	r->req.env.cursor_idx = 0;
-	trace_pav_request_submit(&r->req);
-	pav_submit(&r->req);
+	pav_request_submit(r);
 }
 
 /* ---- start and end ---- */

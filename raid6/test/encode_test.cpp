@@ -23,6 +23,24 @@ std::string impl_name(const testing::TestParamInfo<const pav_raid6_impl *> &info
 class Encode : public testing::TestWithParam<const pav_raid6_impl *> {
 protected:
   const pav_raid6_impl *impl = GetParam();
+
+  /* Encodes the data of @good, a whole row, and compares the row that comes of it. */
+  void encodes(const std::vector<reference::Bytes> &good, bool skewed, bool guarded)
+  {
+    const auto k = static_cast<unsigned>(good.size()) - 2;
+    const size_t bytes = good[0].size();
+    auto cells = reference::make_cells(k + 2, bytes, skewed, guarded);
+    std::vector<const void *> data;
+    for (unsigned i = 0; i < k; i++) {
+      cells[i].assign(good[i]);
+      data.push_back(cells[i].data());
+    }
+    ASSERT_EQ(pav_raid6_encode(impl, k, bytes, data.data(), cells[k].data(), cells[k + 1].data()), 0);
+    for (unsigned i = 0; i < k + 2; i++) {
+      ASSERT_TRUE(cells[i].equals(good[i])) << "k " << k << " bytes " << bytes << " cell " << i;
+      ASSERT_TRUE(cells[i].guards_intact()) << "k " << k << " bytes " << bytes << " cell " << i;
+    }
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(All, Encode, testing::ValuesIn(reference::usable_impls()), impl_name);
@@ -34,22 +52,10 @@ TEST_P(Encode, EveryWidthAndSizeMatchesTheReference)
 {
   for (unsigned k = 1; k <= PAV_RAID6_MAX_DATA; k++) {
     for (size_t bytes : sizes) {
-      for (bool skewed : {false, true}) {
-        for (bool guarded : {false, true}) {
-          const auto good = reference::random_row(k, bytes, k * 131 + static_cast<uint32_t>(bytes));
-          auto cells = reference::make_cells(k + 2, bytes, skewed, guarded);
-          std::vector<const void *> data;
-          for (unsigned i = 0; i < k; i++) {
-            cells[i].assign(good[i]);
-            data.push_back(cells[i].data());
-          }
-          ASSERT_EQ(pav_raid6_encode(impl, k, bytes, data.data(), cells[k].data(), cells[k + 1].data()), 0);
-          for (unsigned i = 0; i < k + 2; i++) {
-            ASSERT_TRUE(cells[i].equals(good[i])) << "k " << k << " bytes " << bytes << " cell " << i;
-            ASSERT_TRUE(cells[i].guards_intact()) << "k " << k << " bytes " << bytes << " cell " << i;
-          }
-        }
-      }
+      const auto good = reference::random_row(k, bytes, k * 131 + static_cast<uint32_t>(bytes));
+      for (bool skewed : {false, true})
+        for (bool guarded : {false, true})
+          ASSERT_NO_FATAL_FAILURE(encodes(good, skewed, guarded));
     }
   }
 }
@@ -63,19 +69,8 @@ TEST_P(Encode, LargeCellsMatchTheReference)
   } constexpr shapes[] = {{1, (1 << 20) + 64}, {2, (512 << 10) + 192}, {16, (64 << 10) + 320}, {30, (36 << 10) + 64}, {30, 256 << 10}};
   for (const auto [k, bytes] : shapes) {
     const auto good = reference::random_row(k, bytes, k);
-    for (bool skewed : {false, true}) {
-      auto cells = reference::make_cells(k + 2, bytes, skewed, true);
-      std::vector<const void *> data;
-      for (unsigned i = 0; i < k; i++) {
-        cells[i].assign(good[i]);
-        data.push_back(cells[i].data());
-      }
-      ASSERT_EQ(pav_raid6_encode(impl, k, bytes, data.data(), cells[k].data(), cells[k + 1].data()), 0);
-      for (unsigned i = 0; i < k + 2; i++) {
-        ASSERT_TRUE(cells[i].equals(good[i])) << "k " << k << " bytes " << bytes << " cell " << i;
-        ASSERT_TRUE(cells[i].guards_intact()) << "k " << k << " bytes " << bytes << " cell " << i;
-      }
-    }
+    for (bool skewed : {false, true})
+      ASSERT_NO_FATAL_FAILURE(encodes(good, skewed, true));
   }
 }
 

@@ -326,6 +326,11 @@ unsigned int pav_cpu(void)
 	return static_cast<unsigned int>(machine().rng().below(8));
 }
 
+bool pav_in_process(void)
+{
+	return machine().may_sleep();
+}
+
 // ---- workers ----
 
 struct pav_worker *pav_worker_create(const char *name)
@@ -575,8 +580,8 @@ unsigned int pav_uio_verify(struct pav_uio *uio, const u32 *crc, unsigned int fr
 
 // ---- rare branches: the linker puts the marks one after another ----
 
-extern struct sim_mark __start_pav_marks[] __attribute__((weak));
-extern struct sim_mark __stop_pav_marks[] __attribute__((weak));
+extern struct sim_mark marks_begin[] __asm__("__start_pav_marks") __attribute__((weak));
+extern struct sim_mark marks_end[] __asm__("__stop_pav_marks") __attribute__((weak));
 
 }  // extern "C"
 
@@ -592,7 +597,7 @@ std::vector<Mark> marks()
 {
 	std::map<std::string, uint64_t> by_name;
 
-	for (const sim_mark *m = __start_pav_marks; m && m < __stop_pav_marks; m++)
+	for (const sim_mark *m = marks_begin; m && m < marks_end; m++)
 		if (m->name)
 			by_name[m->name] += m->count;
 	std::vector<Mark> out;
@@ -604,7 +609,7 @@ std::vector<Mark> marks()
 
 void reset_marks()
 {
-	for (sim_mark *m = __start_pav_marks; m && m < __stop_pav_marks; m++)
+	for (sim_mark *m = marks_begin; m && m < marks_end; m++)
 		m->count = 0;
 }
 

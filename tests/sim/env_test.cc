@@ -243,7 +243,7 @@ protected:
 		sim_spin_init(&lock);
 		mutex_init(&m);
 	}
-	void dies(const char *why, std::function<void()> body)
+	void dies(const char *why, const std::function<void()> &body)
 	{
 		EXPECT_EXIT(process(body), testing::ExitedWithCode(failed_exit), why);
 	}

@@ -275,11 +275,16 @@ void Machine::sleep_ns(uint64_t ns)
 	leave();
 }
 
+bool Machine::may_sleep() const
+{
+	return current_fiber_ && !current_fiber_->nosleep && !spin_depth && !vector_depth;
+}
+
 void Machine::must_be_able_to_sleep(const char *what)
 {
 	if (!current_fiber_)
 		fail("%s: not on a fiber", what);
-	if (current_fiber_->nosleep || spin_depth || vector_depth)
+	if (!may_sleep())
 		fail("%s where nothing may sleep: %s, %u spinlock(s), %u vector section(s)", what,
 		     current_fiber_->nosleep ? "completion or timer" : "process", spin_depth, vector_depth);
 }

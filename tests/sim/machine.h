@@ -69,7 +69,8 @@ public:
 	void sleep_ns(uint64_t ns);
 	void preempt();			// lets others run, if the place allows it
 	void relax();			// the same, and it must
-	void must_be_able_to_sleep(const char *what);
+	bool may_sleep() const;
+	void must_be_able_to_sleep(const char *what);	// fails the run
 	void set_preemption(unsigned int mean_points);	// 0: never
 
 	unsigned int spin_depth = 0, vector_depth = 0;

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Fixtures for tests in guests.
+"""Fixtures for tests in guests, a time limit for each test, and reasons told at once.
 
 `world` is one pair of guests for the whole run. A test that fails leaves guests that nobody can vouch for, so they
-are power-cycled before the next one. After each test the kernels' messages must be clean, unless the test is marked
-`dirty_dmesg`. Markers: `smoke` for what fits into `make test`, `long` for the rest.
+are power-cycled before the next one; guests that hang are found before the next test and booted again. After each test the kernels'
+messages must be clean, unless the test is marked `dirty_dmesg`. Markers: `smoke` for what fits into `make test`, `long` for the rest,
+`limit(seconds)` for a test that may take longer than LIMITS says.
+
+How a test ended is told when it ends: on the terminal if it failed, with its reason and the guests' last words; and in the file
+PAV_RESULTS, a line of JSON for each step, so that a run that is cut off has told what it knew.
 """
+import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -13,35 +20,134 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from vm import World  # noqa: E402
+from vm.pace import factor, machine, patience  # noqa: E402
 
 failed = pytest.StashKey()
+marks = pytest.StashKey()
+
+# Seconds on a quiet machine. A setup may build the module and the guests' image, and boot.
+LIMITS = {"setup": 600, "call": 300, "teardown": 180}
+CONSOLE_LINES = 12
+
+
+class TimeLimit(Exception):
+    """A test, or its setup or teardown, took too long."""
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: quick enough for `make test`")
     config.addinivalue_line("markers", "long: only in `make test-long`")
     config.addinivalue_line("markers", "dirty_dmesg: the test provokes kernel warnings on purpose")
+    config.addinivalue_line("markers", "limit(seconds): how long the test may take on a quiet machine")
+
+
+# ---- what happened, as it happens ----
+
+def tell(config, text):
+    """Prints on the terminal, whatever is captured."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{text}", end="", flush=True)
+
+
+def record(**what):
+    if path := os.environ.get("PAV_RESULTS"):
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(what) + "\n")
+
+
+def pytest_collection_finish(session):
+    record(collected=len(session.items))
+
+
+def pytest_runtest_logstart(nodeid):
+    record(test=nodeid, when="start")
+
+
+def reason(report):
+    """One line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else str(report.longrepr)
+    where = f" ({Path(crash.path).name}:{crash.lineno})" if crash else ""
+    return " | ".join(line.strip() for line in text.splitlines() if line.strip())[:400] + where
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    why = ""
     if report.failed:
         item.stash[failed] = True
+        why = reason(report)
+        lines = [f"vm: FAILED {item.name} ({report.when}, after {call.duration:.0f} s; {machine()}; pace {factor():.1f}): {why}"]
+        for world in World.live:
+            for g in world.guests.values():
+                said = g.console_tail(CONSOLE_LINES, item.stash.get(marks, {}).get(g.folder, 0))
+                lines += [f"vm:   {g.spec.name}{'' if g.running() else ' (down)'}| {line[:200]}" for line in said]
+        tell(item.config, "\n".join(lines) + "\n")
+    record(test=item.nodeid, when=report.when, outcome=report.outcome, seconds=round(call.duration, 1), why=why)
+
+
+# ---- time limits ----
+
+def limited(item, when):
+    """Runs a phase of a test; it gets an exception when it has taken too long, and another each minute until it ends."""
+    seconds = LIMITS[when]
+    if when == "call" and (marker := item.get_closest_marker("limit")):
+        seconds = marker.args[0]
+    began = time.monotonic()
+
+    def late(*_):
+        took = time.monotonic() - began
+        if took < patience(seconds):        # the pace has been measured meanwhile
+            signal.setitimer(signal.ITIMER_REAL, patience(seconds) - took + 0.1, 60)
+            return
+        raise TimeLimit(f"{item.name}: {when} has taken {took:.0f} s; it may take {patience(seconds):.0f}")
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, patience(seconds), 60)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    item.stash[marks] = {g.folder: g.console_mark() for w in World.live for g in w.guests.values()}
+    yield from limited(item, "setup")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    yield from limited(item, "call")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    yield from limited(item, "teardown")
+
+
+# ---- guests ----
+
+@pytest.fixture(scope="session")
+def say(request):
+    return lambda text: tell(request.config, text)
 
 
 @pytest.fixture(scope="session")
-def _pair(request):
+def _pair(say):
     """The two guests, booted once."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def say(text):
-        with capture.global_and_fixture_disabled():
-            print(f"\n{text}", end="", flush=True)
     with World(say=say) as w:
         w.broken = False
         say(f"vm: logs in {w.folder}")
         yield w
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """For a module with guests of its own: the pair, if there is one, is shut down and comes back when it is asked for."""
+    for w in World.live:
+        w.stop()
 
 
 @pytest.fixture
@@ -49,8 +155,7 @@ def world(_pair, request):
     """Both guests up, and at the end of the test still up with nothing bad in their kernels' logs."""
     w = _pair
     if w.broken:
-        for g in w.guests.values():
-            g.kill()
+        w.stop()
         w.broken = False
     w.boot()
     marks = {g: g.console_mark() for g in w.guests.values()}

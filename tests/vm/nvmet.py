@@ -47,7 +47,7 @@ def connect(initiator, target, nqn, trtype, links=(0, 1)):
                        f"--keep-alive-tmo=3 --reconnect-delay=1 --nr-io-queues=2")
     name = initiator.sh(f"""for s in /sys/class/nvme-subsystem/*; do
   [ "$(cat $s/subsysnqn)" = {nqn} ] || continue
-  for i in $(seq 100); do for n in $s/nvme*n*; do n=${{n##*/}}; [ -b /dev/$n ] && echo $n && exit; done; sleep 0.1; done
+  for i in $(seq 400); do for n in $s/nvme*n*; do n=${{n##*/}}; [ -b /dev/$n ] && echo $n && exit; done; sleep 0.1; done
 done; echo no block device of {nqn} >&2; exit 1""")
     return f"/dev/{name}"
 

@@ -8,13 +8,12 @@
 A refusal raises Refused, with its errno and text. do_raw() sends any bytes.
 """
 import errno
-import os
 import struct
-import subprocess
 import time
 from pathlib import Path
 
 import yaml
+from vm.pace import patience
 
 REPO = Path(__file__).resolve().parents[2]
 SPEC = yaml.safe_load((REPO / "kmod" / "uapi" / "pavraid.yaml").read_text())
@@ -108,18 +107,6 @@ def decode(raw):
     return out
 
 
-def build_nlpipe():
-    """Compiles nlpipe when its source is newer; returns its path as guests see it."""
-    source = Path(__file__).with_name("nlpipe.cpp")
-    binary = REPO / "build" / "vm-tools" / "nlpipe"
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        partial = binary.with_suffix(f".{os.getpid()}")
-        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o", partial, source], check=True)
-        partial.rename(binary)
-    return "/mnt/repo/" + str(binary.relative_to(REPO))
-
-
 def message(command, **values):
     """A generic netlink header and attributes."""
     return struct.pack("<BBH", COMMANDS[command], 1, 0) + encode(**values)
@@ -128,7 +115,7 @@ def message(command, **values):
 class Netlink:
     def __init__(self, guest):
         self.guest = guest
-        self.nlpipe = build_nlpipe()
+        self.nlpipe = "/mnt/repo/build/cmake/tests/vm/nlpipe"
 
     def do_raw(self, payloads, flags=NLM_F_REQUEST | NLM_F_ACK, prefix=(), timeout=120):
         """Sends each of the payloads. Returns (replies, [(errno, text), …]), an end for each payload."""
@@ -165,7 +152,7 @@ class Netlink:
 
     def events(self, job, wait_for=None, seconds=20, file="/tmp/events"):
         """What the listener heard. With wait_for(event): waits for such an event first, as long as seconds."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while True:
             # The last line may not be whole yet.
             lines = self.guest.sh(f"cat {file}; echo").splitlines()[1:]

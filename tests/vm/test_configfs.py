@@ -2,9 +2,9 @@
 """pav-nvmet against the real nvmet: build, change, refuse and roll back, fail over, resize, clear."""
 import copy
 import json
-import time
 
 import pytest
+from vm.pace import wait_until
 
 pytestmark = pytest.mark.smoke
 
@@ -195,10 +195,9 @@ def test_a_connected_host(tool, world):
     paths = "for n in /sys/class/nvme/nvme*/nvme*c*n*; do echo $(cat $n/../transport) $(cat $n/nsid) $(cat $n/ana_state); done"
 
     def until(command, expected, seconds=30):
-        end = time.monotonic() + seconds
-        while (got := sorted(initiator.sh(command).splitlines())) != sorted(expected):
-            assert time.monotonic() < end, f"{got}, not {expected}"
-            time.sleep(0.2)
+        def got():
+            return sorted(initiator.sh(command).splitlines())
+        wait_until(lambda: got() == sorted(expected), lambda: f"{got()}, not {expected}", seconds, pause=0.2)
 
     try:
         until(paths, ["rdma 1 inaccessible", "tcp 1 optimized", "rdma 7 optimized", "tcp 7 inaccessible"])

@@ -5,6 +5,7 @@ import time
 import nvmet
 import pytest
 from vm import CommandFailed, CommandTimeout, DRIVES, GuestError, SPARES
+from vm.pace import patience, wait_until
 
 pytestmark = pytest.mark.smoke
 
@@ -21,7 +22,7 @@ def test_commands_tell_code_and_output(target):
 
 
 def test_a_command_that_does_not_end_is_killed(target):
-    with pytest.raises(CommandTimeout, match="within 1 s"):
+    with pytest.raises(CommandTimeout, match="no end within"):
         target.exec("echo before; sleep 4321 & sleep 4321", timeout=1)
     assert target.exec("pgrep -fx 'sleep 4321'", check=False).code == 1
 
@@ -30,7 +31,7 @@ def test_commands_run_side_by_side(world):
     began = time.monotonic()
     jobs = [g.spawn("sleep 2; hostname") for g in world.guests.values() for _ in range(2)]
     assert [j.wait().out for j in jobs] == ["target\n"] * 2 + ["initiator\n"] * 2
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < patience(7)
 
 
 def test_files_travel(target, tmp_path):
@@ -68,9 +69,7 @@ def test_link_cut_and_mended(world):
     assert not reaches(0) and reaches(1)
     assert "state DOWN" in world.target.sh("rdma link show rxe0/1")
     world.target.restore_link(0)
-    deadline = time.monotonic() + 10
-    while not reaches(0):
-        assert time.monotonic() < deadline
+    wait_until(lambda: reaches(0), "a ping over link 0", 10)
     assert "state ACTIVE" in world.target.sh("rdma link show rxe0/1")
 
 
@@ -93,7 +92,7 @@ def test_drive_torn_out_under_load(target, blank_drives):
     target.pull_drive(5)
     r = fio.wait(20)
     assert r.code != 0 and "error" in r.out + r.err
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < patience(15)
     assert 5 not in target.drive_names()
     target.insert_drive(5)
     again = target.drive_names()[5]
@@ -117,7 +116,7 @@ def test_guest_killed_and_booted_keeps_its_drives(target, blank_drives):
     assert target.sh(f"head -c 6 /dev/{target.drive_names()[7]}") == "before"
     assert target.exec("cat /root/x", check=False).code != 0      # the root file system is new
     assert target.sh("cat /etc/pav/y; rm /etc/pav/y") == "y"      # its configuration is not
-    assert float(target.sh("cut -d' ' -f1 /proc/uptime")) < 60
+    assert float(target.sh("cut -d' ' -f1 /proc/uptime")) < patience(60)
 
 
 @pytest.fixture(params=["rdma", "tcp"])
@@ -150,7 +149,4 @@ def test_plain_nvmet_with_multipath(world, served):
     finally:
         t.restore_link(0)
     assert r.code == 0, r.out + r.err
-    deadline = time.monotonic() + 60
-    while nvmet.paths(i, nqn).get(optimized) != ("live", "optimized"):
-        assert time.monotonic() < deadline, nvmet.paths(i, nqn)
-        time.sleep(0.5)
+    wait_until(lambda: nvmet.paths(i, nqn).get(optimized) == ("live", "optimized"), lambda: nvmet.paths(i, nqn), 60, pause=0.5)

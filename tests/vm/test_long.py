@@ -20,10 +20,10 @@ import pytest
 
 import pavnl
 from pavnl import REPO, Refused
-from vm import GuestError
 from vm.guest import Spec
 from vm.world import World
-from writer import Writer, wait_until
+from vm.pace import wait_until
+from writer import Writer
 
 MIB = 1 << 20
 MODULE = "/mnt/repo/build/kmod/pavraid.ko"
@@ -33,27 +33,24 @@ PAIRS = int(os.environ.get("PAV_PAIRS", "30"))
 DRIVES, SPARES = 18, 2
 ALL = range(DRIVES + SPARES)
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.limit(2 * 3600)]
 
 
 @pytest.fixture
-def say(request):
-    capture = request.config.pluginmanager.getplugin("capturemanager")
+def report(say):
     began = time.monotonic()
 
     def out(text):
-        with capture.global_and_fixture_disabled():
-            print(f"\n[{time.monotonic() - began:4.0f} s] {text}", end="", flush=True)
+        say(f"[{time.monotonic() - began:4.0f} s] {text}")
     out(f"seed {SEED}")
     return out
 
 
-def one_guest(**spec):
-    """A world of one target. An emulated drive that misses a doorbell hangs until the guest's driver resets it, two timeouts later:
-    short ones, then."""
+def one_guest(say, **spec):
+    """A world of one target."""
     subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
     assert (REPO / "build/cmake/tests/demo/ledger").exists(), "build it first: make userland"
-    with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, cmdline="nvme_core.io_timeout=6", **spec),)) as world:
+    with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, **spec),), say=say) as world:
         yield world.target
 
 
@@ -119,22 +116,13 @@ class Array:
 
 class TestPowerCuts:
     @pytest.fixture(scope="class")
-    def guest(self):
-        yield from one_guest(drives=DRIVES + SPARES, drive_mib=1024, parallel=True)
+    def guest(self, alone, say):
+        yield from one_guest(say, drives=DRIVES + SPARES, drive_mib=1024, parallel=True)
 
     @staticmethod
-    def up(guest, say):
-        """Boots and loads the module; returns a mark on the console. QEMU with parallel emulated CPUs was seen to lose a timer while
-        Debian booted on a busy host, long before our module: such a guest is killed and booted again."""
-        for attempt in range(3):
-            try:
-                guest.boot(timeout=90)
-                break
-            except GuestError as e:
-                if attempt == 2:
-                    raise
-                say(f"the guest did not boot, once more: {e}")
-                guest.kill()
+    def up(guest):
+        """Boots and loads the module; returns a mark on the console."""
+        guest.boot()
         mark = guest.console_mark()
         guest.sh(f"insmod {MODULE}")
         return mark
@@ -144,7 +132,7 @@ class TestPowerCuts:
         guest.kill()
         guest.assert_clean(mark)
 
-    def test_every_acknowledged_write_is_there_after_each_cut(self, guest, say):
+    def test_every_acknowledged_write_is_there_after_each_cut(self, guest, report):
         """One group of 16+2 and two spares, cut again and again: in mid-write, right after a checkpoint was asked for, in an import
         as well. A third of the way on a drive is given up under load, after two thirds another."""
         rng = random.Random(SEED)
@@ -165,19 +153,19 @@ class TestPowerCuts:
             time.sleep(rng.random() * 0.5)
             self.cut(guest, mark)
             if cut % 5 == 0:    # and again, while what the cut has left is replayed
-                mark = self.up(guest, say)
+                mark = self.up(guest)
                 importing = pavnl.message("group-import", drives=array.paths(ALL)).hex()
                 guest.spawn([array.nl.nlpipe, "pavraid", "5", importing])
                 time.sleep(rng.random() * 1.0)
                 self.cut(guest, mark)
                 imports_cut += 1
-            mark = self.up(guest, say)
+            mark = self.up(guest)
             device = array.bring_in("g", ALL)
             assert array.drive_states("g").get("failed", 0) == lost
             found = writer.judge(device, settle=True)
-            say(f"cut {cut}: {found['acknowledged']} acknowledged writes, {found['blocks']} blocks written: 0 lost, 0 miscompares; "
+            report(f"cut {cut}: {found['acknowledged']} acknowledged writes, {found['blocks']} blocks written: 0 lost, 0 miscompares; "
                 f"{found['in_flight']} blocks hold a write that was in flight; drives given up: {lost}")
-        say(f"{CUTS} power cuts in mid-write, {imports_cut} more in an import; {found['acknowledged']} acknowledged writes, none lost")
+        report(f"{CUTS} power cuts in mid-write, {imports_cut} more in an import; {found['acknowledged']} acknowledged writes, none lost")
 
 
 # ---- drives ----
@@ -206,8 +194,8 @@ def rounds(rng):
 
 class TestDrives:
     @pytest.fixture(scope="class")
-    def guest(self):
-        yield from one_guest(drives=DRIVES + SPARES, drive_mib=256)
+    def guest(self, alone, say):
+        yield from one_guest(say, drives=DRIVES + SPARES, drive_mib=256)
 
     @pytest.fixture(scope="class")
     def array(self, guest):
@@ -224,7 +212,7 @@ class TestDrives:
             array.export(g["group"])
         assert set(array.guest.drive_names()) == set(ALL)
 
-    def test_pairs(self, guest, array, say):
+    def test_pairs(self, guest, array, report):
         """Two drives lost under load, for each pair of a sample: all data right, then more writes, then a life without the two."""
         rng = random.Random(SEED)
         pairs = checked = 0
@@ -262,9 +250,9 @@ class TestDrives:
             array.give_back(how, [n for pair, _ in groups for n in pair])
             pairs += len(groups)
             ways[how] += len(groups)
-            say(f"{how}: " + ", ".join(f"drives {p} of {len(d)}" for p, d in groups) + f"; {pairs} pairs, {checked} writes: 0 lost")
+            report(f"{how}: " + ", ".join(f"drives {p} of {len(d)}" for p, d in groups) + f"; {pairs} pairs, {checked} writes: 0 lost")
         assert pairs == PAIRS
-        say(f"{pairs} pairs ({ways['pull']} torn out, {ways['fail']} failed by command); "
+        report(f"{pairs} pairs ({ways['pull']} torn out, {ways['fail']} failed by command); "
             f"{checked} acknowledged writes, none lost, no error")
 
     # What a third loss must not change.
@@ -320,7 +308,7 @@ class TestDrives:
 
     @pytest.mark.parametrize("load", [False, True], ids=["quiet", "under load"])
     @pytest.mark.parametrize("drives", [list(range(6)), list(ALL[:DRIVES])], ids=["4+2", "16+2"])
-    def test_third_loss(self, guest, array, say, drives, load):
+    def test_third_loss(self, guest, array, report, drives, load):
         name = f"t{len(drives)}-{'load' if load else 'quiet'}"
         device = array.create(name, drives)
         writer = Writer(guest, name)
@@ -355,10 +343,10 @@ class TestDrives:
         found = self.comes_back(guest, array, name, drives, writer, lost[2])
         for n in lost[:2]:
             guest.insert_drive(n)
-        say(f"third loss of {len(drives)} drives, {'under load' if load else 'quiet'}: EIO, faulted, {len(rest)} drives unchanged byte for "
+        report(f"third loss of {len(drives)} drives, {'under load' if load else 'quiet'}: EIO, faulted, {len(rest)} drives unchanged byte for "
             f"byte; closing: {said}; with the third drive back {found['acknowledged']} acknowledged writes: 0 lost")
 
-    def test_a_corrupt_superblock_is_a_drive_lost_and_named(self, guest, array, say):
+    def test_a_corrupt_superblock_is_a_drive_lost_and_named(self, guest, array, report):
         drives = list(range(6))
         device = array.create("c", drives)
         writer = Writer(guest, "corrupt")
@@ -377,6 +365,6 @@ class TestDrives:
         assert array.state("c") == "degraded"
         writer.judge(device)
         array.destroy("c")
-        say(f"refused: {text}; the others: 0 lost")
+        report(f"refused: {text}; the others: 0 lost")
 
 

@@ -7,10 +7,10 @@ after a sudden stop.
 import json
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from vm.pace import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 PAVCFG = "/mnt/repo/build/cmake/userland/pavcfg"
@@ -97,10 +97,7 @@ done; true"""
         return paths, disk
 
     def wait_paths(self, nqn, wanted, seconds=90):
-        end = time.monotonic() + seconds
-        while (paths := self.paths(nqn)[0]) != wanted:
-            assert time.monotonic() < end, f"{nqn}: {paths}, wanted {wanted}"
-            time.sleep(0.5)
+        wait_until(lambda: self.paths(nqn)[0] == wanted, lambda: f"{nqn}: {self.paths(nqn)[0]}, wanted {wanted}", seconds, pause=0.5)
 
     def connect(self, nqn, transport="rdma", ips=("10.70.0.1", "10.70.1.1")):
         for ip in ips:
@@ -130,8 +127,9 @@ def array(world, _array):
     return _array
 
 
-def drive_paths(array):
-    names = array.target.drive_names()
+def drive_paths(array, away=()):
+    """By number; those that are out of their slots as they are named after a boot."""
+    names = {n: f"nvme{n}n1" for n in away} | array.target.drive_names()
     return [f"/dev/{names[i]}" for i in range(DRIVES + SPARES)]
 
 
@@ -289,10 +287,7 @@ def test_grow_rename_online(array):
     nqn = array.volume("v1")["nqn"]
     array("grow volume name v1 size 110 GB")
     disk = array.paths(nqn)[1]
-    end = time.monotonic() + 60
-    while int(array.host.sh(f"blockdev --getsize64 /dev/{disk}")) != 110 << 30:
-        assert time.monotonic() < end, "the host does not see the new size"
-        time.sleep(0.5)
+    wait_until(lambda: int(array.host.sh(f"blockdev --getsize64 /dev/{disk}")) == 110 << 30, "the host sees the new size", 60, pause=0.5)
     array("rename volume name v1 new-name data")
     array.target.sh("udevadm settle -t 30 && test -b /dev/pav/MG1/data && test ! -e /dev/pav/MG1/v1", timeout=PATIENCE)
     array("rename volume name data new-name v1")
@@ -381,7 +376,21 @@ def test_delete_leaves_nothing(array):
     assert array.run(f"--dry-run create group name MG1 drives {' '.join(d[:6])}").code == 0, "the drives are free again"
 
 
-def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array):
+@pytest.fixture
+def events(array):
+    """pavcfg show events, from before the test on: ends it and gives what it printed."""
+    array("restore")        # the module is loaded
+    job = array.target.spawn(f"exec {PAVCFG} --json show events seconds 600 >/tmp/events")
+    # It has its socket when it sleeps in poll().
+    array.target.sh(f"until grep -q poll /proc/{job.pid}/wchan; do sleep 0.1; done")
+
+    def heard():
+        return [json.loads(line) for line in array.target.sh("cat /tmp/events").splitlines()]
+    yield heard
+    job.kill()
+
+
+def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array, events):
     d = drive_paths(array)
     array(f"create group name MG2 drives {' '.join(d[:6])}")
     array("create volume name v5 size 1 GB grpname MG2")
@@ -395,3 +404,54 @@ def test_r6_a_pulled_drive_is_shown_and_io_goes_on(array):
     assert failed["path"] == d[4]
     assert "has failed" in array.run("show status", check=False).out
     array.nvme("disconnect-all")
+
+    def told(kind, **what):
+        return any(e["type"] == kind and what.items() <= e.items() for e in events())
+    wait_until(lambda: told("drive failed", group="MG2", drive=d[4], slot=4), lambda: f"drive failed of {d[4]}, not {events()}", 20)
+    assert told("group opened", group="MG2") and told("volume created", group="MG2", volume="v5")
+
+
+def test_delete_group_while_a_drive_is_away(array):
+    """The drive keeps its superblock; back in its slot it is shown, refused, and taken once it is wiped."""
+    d = drive_paths(array, away=[4])
+    array("delete volume name v5 --yes")
+    r = array.run("delete group name MG2 --yes")
+    assert f"drive {d[4]} (slot 4) is not here and was not wiped" in r.err
+    assert array.json("show groups")["groups"] == []
+    array.target.insert_drive(4)
+    array.target.sh("udevadm settle -t 30", timeout=PATIENCE)
+    back = f"/dev/{array.target.drive_names()[4]}"
+    mine, = array.json("show drives")["drives"]
+    assert (mine["path"], mine["group"], mine["slot"], mine["state"]) == (back, "MG2", 4, "group not open")
+    create = f"create group name MG3 drives {' '.join(d[:4])} {back}"
+    array.refused(create, f"{back} belongs to group MG2", f"pavcfg wipe drives {back}")
+    array.refused(f"import group name MG2 drives {back}", "missing")
+    array.refused(f"wipe drives {back}", "--yes")
+    array.refused(f"wipe drives {d[0]} {back} --yes", f"{d[0]}", "holds no superblock")
+    array(f"wipe drives {back} --yes")
+    array(create)
+    array.refused(f"wipe drives {back} --yes", back, "MG3")
+    array("create volume name v6 size 1 GB grpname MG3")
+
+
+def test_restore_waits_for_late_drives(array):
+    """After a sudden stop two drives come late: they are waited for, by number, and the group then misses none."""
+    array.target.sh("dd if=/dev/urandom of=/tmp/data bs=1M count=4 status=none && dd if=/tmp/data of=/dev/pav/MG3/v6 bs=1M oflag=direct status=none && "
+                    "cp /tmp/data /mnt/share/late", timeout=PATIENCE)
+    array.target.kill()
+    array.target.boot()
+    bdfs = [array.target.sh(f"basename $(readlink -f /sys/class/nvme/nvme{n}/device)") for n in (1, 2)]
+    for bdf in bdfs:
+        array.target.sh(f"echo {bdf} > /sys/bus/pci/drivers/nvme/unbind")
+    restore = array.target.spawn(f"{PAVCFG} restore --wait {PATIENCE} 2>/tmp/progress")
+    array.target.sh("until grep -q 'waiting.*drives of group MG3: 3 of 5 are here' /tmp/progress; do sleep 0.2; done", timeout=PATIENCE)
+    array.target.sh(f"echo {bdfs[0]} > /sys/bus/pci/drivers/nvme/bind")
+    array.target.sh("until grep -q 'drives of group MG3: 4 of 5 are here' /tmp/progress; do sleep 0.2; done", timeout=PATIENCE)
+    assert restore.poll() is None
+    array.target.sh(f"echo {bdfs[1]} > /sys/bus/pci/drivers/nvme/bind")
+    assert "group MG3 imported from 5 drives" in restore.wait(timeout=PATIENCE).check().out
+    assert {x["state"] for x in array.json("show drives")["drives"]} == {"active"}
+    array.target.sh("udevadm settle -t 30; dd if=/dev/pav/MG3/v6 bs=1M count=4 iflag=direct status=none | cmp - /mnt/share/late", timeout=PATIENCE)
+    array("delete volume name v6 --yes")
+    array("delete group name MG3 --yes")
+    assert array.json("show drives")["drives"] == []

@@ -1,19 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """A writer of stamped blocks in a guest, and the judge of what is on the volume; tests/demo/ledger.cpp says what may be there."""
 import json
-import time
 from pathlib import Path
 
+from vm.pace import wait_until
+
 LEDGER = "/mnt/repo/build/cmake/tests/demo/ledger"
-
-
-def wait_until(condition, what, seconds, pause=0.1):
-    """Waits for condition() to be true and returns what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(pause)
-    return value
 
 
 class Writer:

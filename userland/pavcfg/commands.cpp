@@ -107,13 +107,19 @@ const std::vector<Command> &commands() {
          {group_param("grpname", required), {"slot", ArgType::number, "N", "the drive's slot (see: show drives)", required, false, 0, PAV_MAX_DRIVES - 1}},
          "take a drive out of use", "Refused where it would lose data.", "fail drive grpname MG1 slot 3 --yes",
          "The drive's data has to be rebuilt afterwards.", ""},
+        {Id::wipe_drives, "wipe drives", {{"drives", ArgType::drives, "DRIVE…", "drives of a group that is not open", required, true}},
+         "take drives from a group that is closed for good",
+         "For drives that were away when their group was deleted, or whose group is no longer wanted. Only the group's own records on "
+         "them are destroyed; a drive of an open group, or one that holds something else, is refused.", "wipe drives /dev/nvme3n1 --yes",
+         "Without these drives their group may be impossible to open again.", ""},
         {Id::restore, "restore", {}, "bring everything back, as after a boot",
          "Loads the modules, opens every group that is found, waits for drives, interfaces and addresses that are not there yet "
          "(--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
          "is right already is not touched. Ends with 3 when something had to be left out.",
          "restore --wait 60", "", ""},
         {Id::show_groups, "show groups", {group_param("name", false, true)}, "media groups: state, capacity, use", "", "show groups", "", ""},
-        {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state", "", "show drives grpname MG1", "", ""},
+        {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state",
+         "Drives of groups that are not open are listed as such.", "show drives grpname MG1", "", ""},
         {Id::show_volumes, "show volumes", {group_param("grpname", false)}, "volumes: size, status, serial, ports", "", "show volumes", "", ""},
         {Id::show_volume, "show volume", {volume_param(), in_group()}, "everything about one volume", "", "show volume name db1", "", ""},
         {Id::show_controllers, "show controllers", {}, "controllers: zone, protocol, ports, volumes", "", "show controllers", "", ""},

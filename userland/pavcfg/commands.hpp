@@ -45,7 +45,7 @@ struct Param {
 enum class Id {
     create_group, create_volume, assign_volume, unassign_volume, allow_host, disallow_host,
     failover, failback, configure_controller, grow_volume, rename_volume, delete_volume, delete_group,
-    import_group, export_group, checkpoint_group, fail_drive, restore,
+    import_group, export_group, checkpoint_group, fail_drive, wipe_drives, restore,
     show_groups, show_drives, show_volumes, show_volume, show_controllers, show_ports, show_hosts, show_status, show_events,
     show_mapped_network, help,
 };

@@ -259,6 +259,7 @@ const char *const options_text =
     "  --quiet         no progress, no remarks: only results and errors\n"
     "  --config FILE   instead of /etc/pav/pavcfg.conf\n"
     "  --module FILE   load this pavraid.ko instead of the installed one\n"
+    "  --version       print the version\n"
     "\n"
     "Without a command: a shell, with the namespaces of `switch config` and `switch show`.\n"
     "Sizes: GB is 1024^3 bytes, MB and TB alike.\n"
@@ -380,7 +381,7 @@ std::vector<std::string> complete(const Words &words, const std::string &partial
     } else {
         candidates = next_words(words);
     }
-    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--quiet", "--config", "--module", "--help"};
+    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--quiet", "--config", "--module", "--help", "--version"};
     std::erase_if(candidates, [&](const std::string &word) { return !word.starts_with(partial); });
     return candidates;
 }

@@ -65,12 +65,7 @@ int main(int argc, char **argv) {
         cli::Session session{
             std::cout, std::cerr, std::cin, isatty(STDIN_FILENO) == 1, load_config,
             [&] {
-                return Machine{[]() -> Result<std::unique_ptr<Engine>> {
-                                   auto engine = NetlinkEngine::open();
-                                   if (!engine) return engine.error();
-                                   return std::unique_ptr<Engine>(std::move(engine).value());
-                               },
-                               *tree, *network, *drives, *modules, *clock, real_random()};
+                return Machine{open_kernel_engine, *tree, *network, *drives, *modules, *clock, real_random()};
             },
             show_events};
         return cli::run({argv + 1, argv + argc}, session);

@@ -108,13 +108,15 @@ std::string groups_text(const Snapshot &snap, const std::string &only) {
     return table.text();
 }
 
-std::string drives_text(const Snapshot &snap, const std::string &group) {
+std::string drives_text(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group) {
     Table table({"Group", "Slot", "Drive", "State", "Size", "UUID"});
     for (const auto &view : snap.groups)
         if (group.empty() || view.group.name == group)
             for (const auto &drive : view.drives)
                 table.add({view.group.name, std::to_string(drive.slot), or_dash(drive.path), std::string(to_string(drive.state)), size_text(drive.bytes),
                            to_string(drive.uuid)});
+    for (const auto &label : closed)
+        table.add({label.group, std::to_string(label.drive.slot), label.path, "group not open", size_text(label.drive.bytes), to_string(label.drive.uuid)});
     return table.text();
 }
 
@@ -131,13 +133,16 @@ json groups_json(const Snapshot &snap, const std::string &only) {
     return {{"groups", list}};
 }
 
-json drives_json(const Snapshot &snap, const std::string &group) {
+json drives_json(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group) {
     json list = json::array();
     for (const auto &view : snap.groups)
         if (group.empty() || view.group.name == group)
             for (const auto &drive : view.drives)
                 list.push_back({{"group", view.group.name}, {"slot", drive.slot}, {"path", drive.path}, {"state", to_string(drive.state)},
                                 {"bytes", drive.bytes}, {"uuid", to_string(drive.uuid)}, {"counters", drive.counters}});
+    for (const auto &label : closed)
+        list.push_back({{"group", label.group}, {"slot", label.drive.slot}, {"path", label.path}, {"state", "group not open"}, {"bytes", label.drive.bytes},
+                        {"uuid", to_string(label.drive.uuid)}});
     return {{"drives", list}};
 }
 
@@ -297,7 +302,7 @@ json hosts_json(const Snapshot &snap) {
 
 std::vector<std::string> problems_of(const Snapshot &snap) {
     std::vector<std::string> problems;
-    if (!snap.engine_loaded) problems.push_back("the module pavraid is not loaded: pavcfg restore");
+    if (!snap.engine_loaded) problems.emplace_back("the module pavraid is not loaded: pavcfg restore");
     for (const auto &view : snap.groups) {
         if (view.group.state != GroupState::online) problems.push_back(fmt::format("group {} is {}", view.group.name, to_string(view.group.state)));
         for (const auto &drive : view.drives)

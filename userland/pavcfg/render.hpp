@@ -26,7 +26,7 @@ class Table {
 };
 
 std::string groups_text(const Snapshot &snap, const std::string &only);
-std::string drives_text(const Snapshot &snap, const std::string &group);
+std::string drives_text(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group);
 std::string volumes_text(const Snapshot &snap, const std::string &group);
 std::string volume_text(const VolumeView &volume);
 std::string controllers_text(const Snapshot &snap);
@@ -36,7 +36,7 @@ std::string status_text(const Snapshot &snap);
 std::string mapped_network_text(const Snapshot &snap, Protocol protocol);
 
 nlohmann::json groups_json(const Snapshot &snap, const std::string &only);
-nlohmann::json drives_json(const Snapshot &snap, const std::string &group);
+nlohmann::json drives_json(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group);
 nlohmann::json volumes_json(const Snapshot &snap, const std::string &group);
 nlohmann::json volume_json(const VolumeView &volume);
 nlohmann::json controllers_json(const Snapshot &snap);

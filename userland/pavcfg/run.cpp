@@ -102,6 +102,7 @@ Result<Outcome> change(const Call &call, Array &array) {
     case Id::import_group: return array.import_group(call.text("name"), call.number("zone"), call.list("drives"));
     case Id::export_group: return array.export_group(call.text("name"));
     case Id::checkpoint_group: return array.checkpoint_group(call.text("name"));
+    case Id::wipe_drives: return array.wipe_drives(call.list("drives"));
     case Id::fail_drive: return array.fail_drive(call.text("grpname"), call.number("slot"));
     case Id::restore: return array.restore();
     default: return Error{"run", std::string(call.command->words), 0, "it changes nothing", ""};
@@ -131,7 +132,11 @@ int show(const Call &call, Array &array, const Options &options, Session &sessio
     const auto print = [&](const std::string &text, const nlohmann::json &json) { session.out << (options.json ? json.dump(2) + "\n" : text); };
     switch (id) {
     case Id::show_groups: print(groups_text(snap, group), groups_json(snap, group)); break;
-    case Id::show_drives: print(drives_text(snap, group), drives_json(snap, group)); break;
+    case Id::show_drives: {
+        const auto closed = group.empty() ? array.closed_drives() : std::vector<DriveLabel>{};
+        print(drives_text(snap, closed, group), drives_json(snap, closed, group));
+        break;
+    }
     case Id::show_volumes: print(volumes_text(snap, group), volumes_json(snap, group)); break;
     case Id::show_volume: {
         std::vector<std::string> names;

@@ -29,6 +29,7 @@ class Forward : public Engine {
   public:
     explicit Forward(Engine &to) : to_(to) {}
     Result<DriveLabel> probe_drive(const std::string &path) override { return to_.probe_drive(path); }
+    Result<void> wipe_drive(const std::string &path) override { return to_.wipe_drive(path); }
     Result<void> create_group(const GroupSpec &spec) override { return to_.create_group(spec); }
     Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) override {
         return to_.import_group(drives, name);

@@ -107,7 +107,7 @@ TEST(Parse, AnyBytesAtAll) {  // the sanitizers watch
 }
 
 TEST(Netlink, WithoutTheModuleOpeningSaysSo) {
-    const auto engine = NetlinkEngine::open();
+    const auto engine = open_kernel_engine();
     if (engine) GTEST_SKIP() << "the module is loaded here";
     EXPECT_EQ(engine.error().err, ENOENT) << engine.error().to_text();
     EXPECT_NE(engine.error().remedy.find("modprobe pavraid"), std::string::npos);

@@ -512,5 +512,44 @@ TEST(DryRun, ShowsEverythingAndDoesNothing) {
     EXPECT_EQ(rig.pavcfg("assign volume name v2 port-name 100g-9/1 --dry-run").code, 1) << "what would be refused is refused";
 }
 
+// ---- a group is deleted while one of its drives is away -----------------------------------------------------------------
+
+TEST(DeleteGroup, ADriveThatIsAwayIsNamedAndRefusedUntilItIsWiped) {
+    Rig rig;
+    const std::string create = std::string("create group name MG1 drives ") + six;
+    ASSERT_EQ(rig.pavcfg(create).code, 0);
+    rig.engine.take_away("/dev/nvme2n1");
+    const auto deleted = rig.pavcfg("delete group name MG1 --yes");
+    EXPECT_EQ(deleted.code, 0) << deleted.err;
+    EXPECT_TRUE(has(deleted.err, "drive /dev/nvme2n1 (slot 2) is not here and was not wiped")) << deleted.err;
+
+    // It comes back, with what it held.
+    const auto shown = rig.pavcfg("show drives --json").json()["drives"];
+    ASSERT_EQ(shown.size(), 1U) << shown;
+    EXPECT_EQ(shown[0]["path"], "/dev/nvme2n1");
+    EXPECT_EQ(shown[0]["state"], "group not open");
+    const auto refused = rig.pavcfg(create);
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "/dev/nvme2n1 belongs to group MG1")) << refused.err;
+    EXPECT_TRUE(has(refused.err, "pavcfg wipe drives /dev/nvme2n1")) << refused.err;
+
+    EXPECT_EQ(rig.pavcfg("wipe drives /dev/nvme2n1").code, 1) << "it asks";
+    const auto wiped = rig.pavcfg("wipe drives /dev/nvme2n1 --yes");
+    EXPECT_EQ(wiped.code, 0) << wiped.err;
+    EXPECT_TRUE(has(wiped.out, "drive /dev/nvme2n1 no longer belongs to group MG1")) << wiped.out;
+    EXPECT_EQ(rig.pavcfg(create).code, 0);
+}
+
+TEST(WipeDrives, DrivesOfOpenGroupsAndOthersAreRefusedAndNothingIsTouched) {
+    Rig rig;
+    ASSERT_EQ(rig.pavcfg(std::string("create group name MG1 drives ") + six).code, 0);
+    const auto before = rig.engine.journal().size();
+    const auto refused = rig.pavcfg("wipe drives /dev/nvme0n1 /dev/nvme9n1 --yes");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "/dev/nvme0n1: the open group MG1 has it")) << refused.err;
+    EXPECT_TRUE(has(refused.err, "/dev/nvme9n1: no superblock")) << refused.err;
+    EXPECT_EQ(rig.engine.journal().size(), before);
+}
+
 }  // namespace
 }  // namespace pav::test

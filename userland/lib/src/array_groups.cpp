@@ -47,7 +47,7 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
     for (const auto &path : spares) spec.drives.push_back({path, true});
 
     // Look at all drives before refusing: an administrator wants the whole list at once.
-    std::vector<std::string> refused, to_wipe;
+    std::vector<std::string> refused, to_wipe, of_groups;
     std::map<std::string, std::string> seen;
     for (const auto &drive : spec.drives) {
         const auto [it, fresh] = seen.emplace(machine_.drives.identity(drive.path), drive.path);
@@ -58,7 +58,7 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
         }
         if (const auto label = engine_->probe_drive(drive.path); label && label->has_group()) {
             refused.push_back(fmt::format("{} belongs to group {}", drive.path, label->group));
-            to_wipe.push_back(drive.path);
+            of_groups.push_back(drive.path);
             continue;
         }
         const auto found = machine_.drives.contents(drive.path);
@@ -69,10 +69,13 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
             to_wipe.push_back(drive.path);
         }
     }
-    if (!refused.empty())
+    if (!refused.empty()) {
+        std::vector<std::string> ways;
+        if (!of_groups.empty()) ways.push_back(fmt::format("pavcfg wipe drives {}", fmt::join(of_groups, " ")));
+        if (!to_wipe.empty()) ways.push_back(fmt::format("wipefs -a {}", fmt::join(to_wipe, " ")));
         return Error{tried, name, 0, fmt::format("{}", fmt::join(refused, "; ")),
-                     to_wipe.empty() ? "name other drives"
-                                     : fmt::format("if nothing on them is needed any more: wipefs -a {}", fmt::join(to_wipe, " "))};
+                     ways.empty() ? "name other drives" : fmt::format("if nothing on them is needed any more: {}", fmt::join(ways, " and "))};
+    }
 
     if (auto created = engine_->create_group(spec); !created) return created.error();
     Outcome out;
@@ -217,13 +220,64 @@ Result<Outcome> Array::delete_group(const std::string &name) {
     if (!names.empty())
         return Error{"delete the group", name, 0, fmt::format("it has volumes: {}", fmt::join(names, ", ")),
                      "delete them first: pavcfg delete volume name …"};
-    if (auto destroyed = engine_->destroy_group(name); !destroyed) return destroyed.error();
+    Outcome out;
+    if (const auto drives = engine_->drives(name))
+        for (const auto &drive : *drives)
+            if (!is_present(drive))
+                out.warnings.push_back(fmt::format("drive {} (slot {}) is not here and was not wiped; should it come back: pavcfg wipe drives {}",
+                                                   drive.path.empty() ? to_string(drive.uuid) : drive.path, drive.slot,
+                                                   drive.path.empty() ? "DRIVE" : drive.path));
+    if (auto destroyed = engine_->destroy_group(name); !destroyed) {
+        if (find_group(name)) return destroyed.error();
+        out.warnings.push_back(destroyed.error().to_text());  // a drive that could not be wiped: the group is gone all the same
+    }
     state_.group_zones.erase(to_string(group->uuid));
     state_.exported_groups.erase(to_string(group->uuid));
     if (auto saved = save(); !saved) return saved.error();
-    Outcome out;
     out.done.push_back(fmt::format("group {} deleted", name));
     return out;
+}
+
+Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives) {
+    if (auto ready = begin(Access::change); !ready) return ready.error();
+    // All are looked at before the first is touched.
+    std::vector<std::string> refused;
+    std::vector<DriveLabel> labels;
+    for (const auto &path : drives) {
+        const auto label = engine_->probe_drive(path);
+        if (!label)
+            refused.push_back(label.error().to_text());
+        else if (!label->has_group())
+            refused.push_back(label->problem.find(path) == std::string::npos ? fmt::format("{}: {}", path, label->problem) : label->problem);
+        else if (drives_in_use().contains(machine_.drives.identity(path)))
+            refused.push_back(fmt::format("{}: the open group {} has it", path, label->group));
+        else
+            labels.push_back(*label);
+    }
+    if (!refused.empty())
+        return Error{"wipe", "drives", 0, fmt::format("{}", fmt::join(refused, "; ")), "name drives of groups that are not open; pavcfg show drives lists them"};
+    Outcome out;
+    for (const auto &label : labels) {
+        if (auto wiped = engine_->wipe_drive(label.path); !wiped) {
+            if (out.done.empty()) return wiped.error();
+            out.left_out.push_back({"", "", wiped.error().to_text()});
+            continue;
+        }
+        out.done.push_back(fmt::format("drive {} no longer belongs to group {}", label.path, label.group));
+    }
+    return out;
+}
+
+std::vector<DriveLabel> Array::closed_drives() {
+    std::vector<DriveLabel> found;
+    const auto drives = machine_.drives.candidates(config_.drive_patterns);
+    if (!drives || !begin(Access::look)) return found;
+    const auto used = drives_in_use();
+    for (const auto &path : *drives) {
+        if (used.contains(machine_.drives.identity(path))) continue;
+        if (auto label = engine_->probe_drive(path); label && label->has_group()) found.push_back(std::move(label).value());
+    }
+    return found;
 }
 
 Result<Outcome> Array::checkpoint_group(const std::string &name) {

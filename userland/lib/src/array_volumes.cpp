@@ -223,7 +223,7 @@ Result<Outcome> Array::disallow_host(const VolumeRef &ref, const std::string &nq
     if (auto changed = change_exports(out, {{*volume, wanted}}); !changed) return changed.error();
     out.done.push_back(fmt::format("{} may no longer connect to volume {}", nqn == "any" ? "not every host" : nqn, volume->full_name()));
     if (nqn == "any") out.done.back() = fmt::format("only hosts that are named may connect to volume {}", volume->full_name());
-    out.warnings.push_back("a host that is connected stays connected until it disconnects");
+    out.warnings.emplace_back("a host that is connected stays connected until it disconnects");
     return out;
 }
 

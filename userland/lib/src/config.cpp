@@ -206,7 +206,7 @@ class Reader {
         const Setting *trsvcid = find(s, "trsvcid");
         if (!trsvcid) return "4420";
         if (trsvcid->getType() != Setting::TypeString) return std::to_string(number(s, "trsvcid", 1, 65535));
-        const std::string word = text(s, "trsvcid");
+        std::string word = text(s, "trsvcid");
         unsigned value = 0;
         const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
         if (error != std::errc{} || end != word.data() + word.size() || value < 1 || value > 65535)

@@ -130,7 +130,7 @@ class RealDriveInspector : public DriveInspector {
         }
         const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
         if (fd.get() < 0 && errno == EBUSY) {
-            if (found.empty()) found.push_back("in use (another program or driver holds it)");
+            if (found.empty()) found.emplace_back("in use (another program or driver holds it)");
             return found;  // what is on it no longer matters
         }
         if (fd.get() < 0) return Error{tried, path, errno, "", "run it as root"};

@@ -55,7 +55,7 @@ Result<Volume *> MemoryEngine::volume(const std::string &group_name, const std::
 Result<DriveLabel> MemoryEngine::probe_drive(const std::string &path) {
     DriveLabel label;
     label.path = path;
-    for (const auto *all : {&groups_, &exported_})
+    for (const auto *all : {&groups_, &exported_, &deleted_})
         for (const auto &[name, entry] : *all)
             for (const auto &drive : entry.drives)
                 if (drive.path == path) {
@@ -142,7 +142,10 @@ Result<void> MemoryEngine::destroy_group(const std::string &name) {
     if (!(*entry)->volumes.empty())
         return Error{"delete the group", name, EBUSY, fmt::format("it has {} volumes", (*entry)->volumes.size()), "delete them first"};
     if (auto noted = note(fmt::format("delete group {}", name)); !noted) return noted;
-    groups_.erase(name);
+    auto dead = groups_.extract(name);
+    std::erase_if(dead.mapped().drives, [](const Drive &drive) { return is_present(drive); });
+    deleted_.erase(name);
+    deleted_.insert(std::move(dead));
     return {};
 }
 
@@ -165,6 +168,20 @@ Result<std::vector<Drive>> MemoryEngine::drives(const std::string &name) {
     auto entry = group(name, "list the drives of");
     if (!entry) return entry.error();
     return (*entry)->drives;
+}
+
+Result<void> MemoryEngine::wipe_drive(const std::string &path) {
+    const auto is_it = [&](const Drive &drive) { return drive.path == path; };
+    for (const auto &[name, entry] : groups_)
+        if (std::any_of(entry.drives.begin(), entry.drives.end(), is_it))
+            return Error{"wipe", path, EBUSY, fmt::format("the open group {} has it", name), "delete or export that group first"};
+    const auto label = probe_drive(path);
+    if (!label) return label.error();
+    if (!label->has_group()) return Error{"wipe", path, ENOENT, label->problem, ""};
+    if (auto noted = note(fmt::format("wipe the superblock on {}", path)); !noted) return noted;
+    for (auto *all : {&exported_, &deleted_})
+        for (auto &[name, entry] : *all) std::erase_if(entry.drives, is_it);
+    return {};
 }
 
 Result<void> MemoryEngine::fail_drive(const std::string &name, unsigned slot) {
@@ -260,6 +277,15 @@ Result<std::vector<Volume>> MemoryEngine::volumes() {
     for (const auto &[name, entry] : groups_)
         for (const auto &[volume_name, volume] : entry.volumes) all.push_back(volume);
     return all;
+}
+
+void MemoryEngine::take_away(const std::string &path) {
+    for (auto &[name, entry] : groups_)
+        for (auto &drive : entry.drives)
+            if (drive.path == path) {
+                drive.state = DriveState::failed;
+                drive.counters["present"] = 0;
+            }
 }
 
 void MemoryEngine::set_openers(const std::string &full_name, unsigned openers) {

@@ -167,161 +167,168 @@ class Channel {
     std::uint32_t sequence_ = 0;
 };
 
-}  // namespace
+class NetlinkEngine : public Engine {
+  public:
+    explicit NetlinkEngine(Channel channel) : channel_(std::move(channel)) {}
 
-class NetlinkEngine::Socket : public Channel {
-    using Channel::Channel;
+    Result<DriveLabel> probe_drive(const std::string &path) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_PROBE);
+        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
+        DriveLabel label;
+        const auto done = channel_.run(header, "read the superblock of", path, [&](Bytes a) { label = parse_drive_label(a); });
+        if (!done) return done.error();
+        label.path = path;
+        return label;
+    }
+
+    Result<void> create_group(const GroupSpec &spec) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_GROUP_CREATE);
+        mnl_attr_put_strz(header, PAV_A_GROUP, spec.name.c_str());
+        nlattr *drives = mnl_attr_nest_start(header, PAV_A_DRIVES);
+        for (const auto &drive : spec.drives) {
+            nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
+            mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, drive.path.c_str());
+            if (drive.spare) mnl_attr_put(header, PAV_A_DRIVE_SPARE, 0, nullptr);
+            mnl_attr_nest_end(header, nest);
+        }
+        mnl_attr_nest_end(header, drives);
+        if (spec.data_drives) mnl_attr_put_u32(header, PAV_A_DATA_DRIVES, *spec.data_drives);
+        return channel_.run(header, "create the group", spec.name);
+    }
+
+    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_GROUP_IMPORT);
+        nlattr *all = mnl_attr_nest_start(header, PAV_A_DRIVES);
+        for (const auto &path : drives) {
+            nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
+            mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
+            mnl_attr_nest_end(header, nest);
+        }
+        mnl_attr_nest_end(header, all);
+        if (name) mnl_attr_put_strz(header, PAV_A_GROUP, name->c_str());
+        std::string imported = name.value_or("");
+        const auto done = channel_.run(header, "import the group", name.value_or(fmt::format("on {}", fmt::join(drives, " "))),
+                                       [&](Bytes a) { imported = parse_group(a).name; });
+        if (!done) return done.error();
+        return imported;
+    }
+
+    Result<void> export_group(const std::string &group) override {
+        return command(PAV_CMD_GROUP_EXPORT, "export the group", group);
+    }
+    Result<void> destroy_group(const std::string &group) override {
+        return command(PAV_CMD_GROUP_DESTROY, "delete the group", group);
+    }
+    Result<void> checkpoint_group(const std::string &group) override {
+        return command(PAV_CMD_GROUP_CHECKPOINT, "checkpoint the group", group);
+    }
+
+    Result<std::vector<Group>> groups() override {
+        std::vector<Group> groups;
+        const auto done = channel_.run(channel_.begin(PAV_CMD_GROUP_GET, true), "list", "groups",
+                                       [&](Bytes a) { groups.push_back(parse_group(a)); });
+        if (!done) return done.error();
+        return groups;
+    }
+
+    Result<std::vector<Drive>> drives(const std::string &group) override {
+        std::vector<Drive> drives;
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_GET, true);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        const auto done = channel_.run(header, "list the drives of", group, [&](Bytes a) {
+            drives.push_back(parse_drive(a));
+            drives.back().group = group;
+        });
+        if (!done) return done.error();
+        return drives;
+    }
+
+    Result<void> wipe_drive(const std::string &path) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_WIPE);
+        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
+        return channel_.run(header, "wipe", path);
+    }
+
+    Result<void> fail_drive(const std::string &group, unsigned slot) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_FAIL);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_u32(header, PAV_A_DRIVE_SLOT, slot);
+        return channel_.run(header, "take out of use", fmt::format("drive {} of {}", slot, group));
+    }
+
+    Result<void> create_volume(const VolumeSpec &spec) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_VOLUME_CREATE);
+        mnl_attr_put_strz(header, PAV_A_GROUP, spec.group.c_str());
+        mnl_attr_put_strz(header, PAV_A_VOLUME, spec.name.c_str());
+        mnl_attr_put_u64(header, PAV_A_SIZE, spec.size_bytes);
+        mnl_attr_put_strz(header, PAV_A_SERIAL, spec.serial.c_str());
+        mnl_attr_put(header, PAV_A_UUID, spec.uuid.size(), spec.uuid.data());
+        mnl_attr_put(header, PAV_A_NGUID, spec.nguid.size(), spec.nguid.data());
+        return channel_.run(header, "create the volume", spec.group + "/" + spec.name);
+    }
+
+    Result<void> delete_volume(const std::string &group, const std::string &name) override {
+        return command(PAV_CMD_VOLUME_DELETE, "delete the volume", group, name);
+    }
+
+    Result<void> grow_volume(const std::string &group, const std::string &name, std::uint64_t size_bytes) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_VOLUME_GROW);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
+        mnl_attr_put_u64(header, PAV_A_SIZE, size_bytes);
+        return channel_.run(header, "grow the volume", group + "/" + name);
+    }
+
+    Result<void> rename_volume(const std::string &group, const std::string &name, const std::string &to) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_VOLUME_RENAME);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
+        mnl_attr_put_strz(header, PAV_A_NEW_NAME, to.c_str());
+        return channel_.run(header, "rename the volume", group + "/" + name);
+    }
+
+    Result<void> set_props(const std::string &group, const std::string &name,
+                           const std::map<std::string, std::optional<std::string>> &changes) override {
+        if (changes.empty()) return {};
+        nlmsghdr *header = channel_.begin(PAV_CMD_VOLUME_SET_PROP);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
+        for (const auto &[key, value] : changes) {
+            nlattr *nest = mnl_attr_nest_start(header, PAV_A_PROP);
+            mnl_attr_put_strz(header, PAV_A_PROP_KEY, key.c_str());
+            if (value) mnl_attr_put_strz(header, PAV_A_PROP_VALUE, value->c_str());
+            mnl_attr_nest_end(header, nest);
+        }
+        return channel_.run(header, "set the export settings of", group + "/" + name);
+    }
+
+    Result<std::vector<Volume>> volumes() override {
+        std::vector<Volume> volumes;
+        const auto done = channel_.run(channel_.begin(PAV_CMD_VOLUME_GET, true), "list", "volumes",
+                                       [&](Bytes a) { volumes.push_back(parse_volume(a)); });
+        if (!done) return done.error();
+        return volumes;
+    }
+
+  private:
+    Result<void> command(int cmd, const std::string &tried, const std::string &group, const std::string &volume = {}) {
+        nlmsghdr *header = channel_.begin(cmd);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        if (!volume.empty()) mnl_attr_put_strz(header, PAV_A_VOLUME, volume.c_str());
+        return channel_.run(header, tried, volume.empty() ? group : group + "/" + volume);
+    }
+
+    Channel channel_;
 };
 
-NetlinkEngine::NetlinkEngine(std::unique_ptr<Socket> socket) : socket_(std::move(socket)) {}
-NetlinkEngine::~NetlinkEngine() = default;
+}  // namespace
 
-Result<std::unique_ptr<NetlinkEngine>> NetlinkEngine::open() {
-    auto raw = open_socket();
-    if (!raw) return raw.error();
-    auto socket = std::make_unique<Socket>(std::move(raw).value());
-    if (const auto family = socket->resolve(); !family) return family.error();
-    return std::unique_ptr<NetlinkEngine>(new NetlinkEngine(std::move(socket)));
-}
-
-Result<void> NetlinkEngine::command(int cmd, const std::string &tried, const std::string &group, const std::string &volume) {
-    nlmsghdr *header = socket_->begin(cmd);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    if (!volume.empty()) mnl_attr_put_strz(header, PAV_A_VOLUME, volume.c_str());
-    return socket_->run(header, tried, volume.empty() ? group : group + "/" + volume);
-}
-
-Result<DriveLabel> NetlinkEngine::probe_drive(const std::string &path) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_DRIVE_PROBE);
-    mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
-    DriveLabel label;
-    const auto done = socket_->run(header, "read the superblock of", path, [&](Bytes a) { label = parse_drive_label(a); });
-    if (!done) return done.error();
-    label.path = path;
-    return label;
-}
-
-Result<void> NetlinkEngine::create_group(const GroupSpec &spec) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_GROUP_CREATE);
-    mnl_attr_put_strz(header, PAV_A_GROUP, spec.name.c_str());
-    nlattr *drives = mnl_attr_nest_start(header, PAV_A_DRIVES);
-    for (const auto &drive : spec.drives) {
-        nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
-        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, drive.path.c_str());
-        if (drive.spare) mnl_attr_put(header, PAV_A_DRIVE_SPARE, 0, nullptr);
-        mnl_attr_nest_end(header, nest);
-    }
-    mnl_attr_nest_end(header, drives);
-    if (spec.data_drives) mnl_attr_put_u32(header, PAV_A_DATA_DRIVES, *spec.data_drives);
-    return socket_->run(header, "create the group", spec.name);
-}
-
-Result<std::string> NetlinkEngine::import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_GROUP_IMPORT);
-    nlattr *all = mnl_attr_nest_start(header, PAV_A_DRIVES);
-    for (const auto &path : drives) {
-        nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
-        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
-        mnl_attr_nest_end(header, nest);
-    }
-    mnl_attr_nest_end(header, all);
-    if (name) mnl_attr_put_strz(header, PAV_A_GROUP, name->c_str());
-    std::string imported = name.value_or("");
-    const auto done = socket_->run(header, "import the group", name.value_or(fmt::format("on {}", fmt::join(drives, " "))),
-                                   [&](Bytes a) { imported = parse_group(a).name; });
-    if (!done) return done.error();
-    return imported;
-}
-
-Result<void> NetlinkEngine::export_group(const std::string &group) {
-    return command(PAV_CMD_GROUP_EXPORT, "export the group", group);
-}
-Result<void> NetlinkEngine::destroy_group(const std::string &group) {
-    return command(PAV_CMD_GROUP_DESTROY, "delete the group", group);
-}
-Result<void> NetlinkEngine::checkpoint_group(const std::string &group) {
-    return command(PAV_CMD_GROUP_CHECKPOINT, "checkpoint the group", group);
-}
-
-Result<std::vector<Group>> NetlinkEngine::groups() {
-    std::vector<Group> groups;
-    const auto done = socket_->run(socket_->begin(PAV_CMD_GROUP_GET, true), "list", "groups",
-                                   [&](Bytes a) { groups.push_back(parse_group(a)); });
-    if (!done) return done.error();
-    return groups;
-}
-
-Result<std::vector<Drive>> NetlinkEngine::drives(const std::string &group) {
-    std::vector<Drive> drives;
-    nlmsghdr *header = socket_->begin(PAV_CMD_DRIVE_GET, true);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    const auto done = socket_->run(header, "list the drives of", group, [&](Bytes a) {
-        drives.push_back(parse_drive(a));
-        drives.back().group = group;
-    });
-    if (!done) return done.error();
-    return drives;
-}
-
-Result<void> NetlinkEngine::fail_drive(const std::string &group, unsigned slot) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_DRIVE_FAIL);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    mnl_attr_put_u32(header, PAV_A_DRIVE_SLOT, slot);
-    return socket_->run(header, "take out of use", fmt::format("drive {} of {}", slot, group));
-}
-
-Result<void> NetlinkEngine::create_volume(const VolumeSpec &spec) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_VOLUME_CREATE);
-    mnl_attr_put_strz(header, PAV_A_GROUP, spec.group.c_str());
-    mnl_attr_put_strz(header, PAV_A_VOLUME, spec.name.c_str());
-    mnl_attr_put_u64(header, PAV_A_SIZE, spec.size_bytes);
-    mnl_attr_put_strz(header, PAV_A_SERIAL, spec.serial.c_str());
-    mnl_attr_put(header, PAV_A_UUID, spec.uuid.size(), spec.uuid.data());
-    mnl_attr_put(header, PAV_A_NGUID, spec.nguid.size(), spec.nguid.data());
-    return socket_->run(header, "create the volume", spec.group + "/" + spec.name);
-}
-
-Result<void> NetlinkEngine::delete_volume(const std::string &group, const std::string &name) {
-    return command(PAV_CMD_VOLUME_DELETE, "delete the volume", group, name);
-}
-
-Result<void> NetlinkEngine::grow_volume(const std::string &group, const std::string &name, std::uint64_t size_bytes) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_VOLUME_GROW);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
-    mnl_attr_put_u64(header, PAV_A_SIZE, size_bytes);
-    return socket_->run(header, "grow the volume", group + "/" + name);
-}
-
-Result<void> NetlinkEngine::rename_volume(const std::string &group, const std::string &name, const std::string &to) {
-    nlmsghdr *header = socket_->begin(PAV_CMD_VOLUME_RENAME);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
-    mnl_attr_put_strz(header, PAV_A_NEW_NAME, to.c_str());
-    return socket_->run(header, "rename the volume", group + "/" + name);
-}
-
-Result<void> NetlinkEngine::set_props(const std::string &group, const std::string &name,
-                                      const std::map<std::string, std::optional<std::string>> &changes) {
-    if (changes.empty()) return {};
-    nlmsghdr *header = socket_->begin(PAV_CMD_VOLUME_SET_PROP);
-    mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
-    mnl_attr_put_strz(header, PAV_A_VOLUME, name.c_str());
-    for (const auto &[key, value] : changes) {
-        nlattr *nest = mnl_attr_nest_start(header, PAV_A_PROP);
-        mnl_attr_put_strz(header, PAV_A_PROP_KEY, key.c_str());
-        if (value) mnl_attr_put_strz(header, PAV_A_PROP_VALUE, value->c_str());
-        mnl_attr_nest_end(header, nest);
-    }
-    return socket_->run(header, "set the export settings of", group + "/" + name);
-}
-
-Result<std::vector<Volume>> NetlinkEngine::volumes() {
-    std::vector<Volume> volumes;
-    const auto done = socket_->run(socket_->begin(PAV_CMD_VOLUME_GET, true), "list", "volumes",
-                                   [&](Bytes a) { volumes.push_back(parse_volume(a)); });
-    if (!done) return done.error();
-    return volumes;
+Result<std::unique_ptr<Engine>> open_kernel_engine() {
+    auto socket = open_socket();
+    if (!socket) return socket.error();
+    Channel channel(std::move(socket).value());
+    if (const auto family = channel.resolve(); !family) return family.error();
+    return std::unique_ptr<Engine>(std::make_unique<NetlinkEngine>(std::move(channel)));
 }
 
 // ---- events -----------------------------------------------------------------------------------------------------------

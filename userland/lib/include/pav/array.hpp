@@ -123,7 +123,12 @@ class Array {
     Result<Outcome> import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives);
     // Takes the group's volumes out of nvmet and lets the drives go. `restore` leaves the group alone until it is imported.
     Result<Outcome> export_group(const std::string &name);
+    // Drives of it that are gone keep what they hold; they are named in warnings.
     Result<Outcome> delete_group(const std::string &name);
+    // Destroys the superblocks that closed or deleted groups have left on these drives. Drives of open groups are refused.
+    Result<Outcome> wipe_drives(const std::vector<std::string> &drives);
+    // What drives that are in no open group say of a group they belong to; others are left out.
+    std::vector<DriveLabel> closed_drives();
     Result<Outcome> checkpoint_group(const std::string &name);
     Result<Outcome> fail_drive(const std::string &group, unsigned slot);
 

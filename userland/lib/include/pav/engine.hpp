@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The engine's control interface, as C++ values. NetlinkEngine (netlink.hpp) is the kernel; MemoryEngine
+// The engine's control interface, as C++ values. open_kernel_engine() (netlink.hpp) gives the kernel's; MemoryEngine
 // (memory_engine.hpp) keeps the same promises in memory, for dry runs and tests.
 #pragma once
 
@@ -50,6 +50,7 @@ class Engine {
     virtual ~Engine() = default;
 
     virtual Result<DriveLabel> probe_drive(const std::string &path) = 0;
+    virtual Result<void> wipe_drive(const std::string &path) = 0;  // its superblock; refused while a group that is open has it
 
     virtual Result<void> create_group(const GroupSpec &spec) = 0;
     virtual Result<std::string> import_group(const std::vector<std::string> &drives,

@@ -29,6 +29,7 @@ class MemoryEngine : public Engine {
     Result<void> checkpoint_group(const std::string &group) override;
     Result<std::vector<Group>> groups() override;
     Result<std::vector<Drive>> drives(const std::string &group) override;
+    Result<void> wipe_drive(const std::string &path) override;
     Result<void> fail_drive(const std::string &group, unsigned slot) override;
     Result<void> create_volume(const VolumeSpec &spec) override;
     Result<void> delete_volume(const std::string &group, const std::string &name) override;
@@ -44,6 +45,7 @@ class MemoryEngine : public Engine {
     // For tests: makes the calls that `when` is true for fail; its argument is the line that would go into the journal.
     void refuse(std::function<std::optional<Error>(const std::string &line)> when) { refuse_ = std::move(when); }
     void set_openers(const std::string &full_name, unsigned openers);
+    void take_away(const std::string &drive);  // out of its slot
     void set_group_state(const std::string &group, GroupState state) { groups_.at(group).info.state = state; }
 
   private:
@@ -58,6 +60,7 @@ class MemoryEngine : public Engine {
 
     std::map<std::string, Entry> groups_;     // open ones
     std::map<std::string, Entry> exported_;   // superblocks on drives that no open group uses
+    std::map<std::string, Entry> deleted_;    // groups whose drives were not all there (counter "present") when they were deleted: those
     unsigned next_device_ = 0;
     Engine *probe_from_ = nullptr;
     std::vector<std::string> journal_;

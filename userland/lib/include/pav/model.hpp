@@ -127,6 +127,12 @@ struct Drive {
     Counters counters;
 };
 
+// Whether a member of an open group is in its slot; one that was torn out, or was not there when the group was opened, is not.
+inline bool is_present(const Drive &drive) {
+    const auto present = drive.counters.find("present");
+    return present == drive.counters.end() || present->second != 0;
+}
+
 using Props = std::map<std::string, std::string>;
 
 struct Volume {

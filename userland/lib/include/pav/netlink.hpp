@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The engine in the kernel, over generic netlink (kmod/uapi/pav_netlink.h). Requests are serial on one socket; one
-// NetlinkEngine must not be used by two threads at once. Events have a socket of their own.
+// The engine in the kernel, over generic netlink (kmod/uapi/pav_netlink.h). Requests are serial on one socket: an engine
+// must not be used by two threads at once. Events have a socket of their own.
 #pragma once
 
 #include <chrono>
@@ -14,38 +14,8 @@
 
 namespace pav {
 
-class NetlinkEngine : public Engine {
-  public:
-    // Fails with ENOENT and a remedy when the module is not loaded.
-    static Result<std::unique_ptr<NetlinkEngine>> open();
-    ~NetlinkEngine() override;
-    NetlinkEngine(const NetlinkEngine &) = delete;
-    NetlinkEngine &operator=(const NetlinkEngine &) = delete;
-
-    Result<DriveLabel> probe_drive(const std::string &path) override;
-    Result<void> create_group(const GroupSpec &spec) override;
-    Result<std::string> import_group(const std::vector<std::string> &drives,
-                                     const std::optional<std::string> &name) override;
-    Result<void> export_group(const std::string &group) override;
-    Result<void> destroy_group(const std::string &group) override;
-    Result<void> checkpoint_group(const std::string &group) override;
-    Result<std::vector<Group>> groups() override;
-    Result<std::vector<Drive>> drives(const std::string &group) override;
-    Result<void> fail_drive(const std::string &group, unsigned slot) override;
-    Result<void> create_volume(const VolumeSpec &spec) override;
-    Result<void> delete_volume(const std::string &group, const std::string &name) override;
-    Result<void> grow_volume(const std::string &group, const std::string &name, std::uint64_t size_bytes) override;
-    Result<void> rename_volume(const std::string &group, const std::string &name, const std::string &to) override;
-    Result<void> set_props(const std::string &group, const std::string &name,
-                           const std::map<std::string, std::optional<std::string>> &changes) override;
-    Result<std::vector<Volume>> volumes() override;
-
-  private:
-    class Socket;
-    explicit NetlinkEngine(std::unique_ptr<Socket> socket);
-    Result<void> command(int cmd, const std::string &tried, const std::string &group, const std::string &volume = {});
-    std::unique_ptr<Socket> socket_;
-};
+// Fails with ENOENT and a remedy when the module is not loaded.
+Result<std::unique_ptr<Engine>> open_kernel_engine();
 
 struct EngineEvent {
     std::string type;  // "drive failed"
