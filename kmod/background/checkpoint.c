@@ -601,6 +601,7 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	c->staged = 0;
 	/* Only checkpoints let go of metadata: what this one leaves empty is not needed once it is committed. */
 	pav_log_find_dead(c->log, PAV_SEG_META, c->dead);
+	pav_log_set_dying(c->log, c->dead);
 	if (!error)
 		error = pav_group_commit(c->g, true, change_superblock, &m);
 	if (!error) {

@@ -275,7 +275,8 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 	}
 	while (checkpoint && unopened < log->replay_target && log->replays < PAV_REPLAY_MAX && staying < PAV_REPLAY_MAX) {
 		/* The garbage collector's are taken from what users must leave. */
-		s64 seg = take_free(log, unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log));
+		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log);
+		s64 seg = take_free(log, keep - min_t(u32, keep, log->dying));
 
 		if (seg < 0)
 			break;

@@ -149,6 +149,7 @@ struct pav_log {
 
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor;
+	u32 dying;			/* segments that are free once the commit under way is made */
 	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
 	atomic64_t meta_live;		/* cells of metadata that are alive */
 	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
@@ -214,6 +215,7 @@ bool pav_log_meta_short(struct pav_log *log);	/* less room than for two of the l
 u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *victims);
 /* Marks closed segments of @state that nothing is alive in, and that no replay will look into once the checkpoint under way is committed. */
 void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead);
+void pav_log_set_dying(struct pav_log *log, const unsigned long *dead);	/* before the commit */
 /* Frees those. Readers have let go of them. */
 void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
 /*

@@ -223,6 +223,15 @@ void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsign
 	spin_unlock_irqrestore(&log->lock, flags);
 }
 
+void pav_log_set_dying(struct pav_log *log, const unsigned long *dead)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	log->dying = bitmap_weight(dead, log->g->segments);
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
 void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
 {
 	unsigned long flags;
@@ -234,6 +243,7 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
 		WARN_ON_ONCE(atomic_read(&log->seg[i].live) || log->seg[i].open);
 		pav_log_seg_free(log, i);
 	}
+	log->dying = 0;
 	spin_unlock_irqrestore(&log->lock, flags);
 }
 
