@@ -99,12 +99,13 @@ static __always_inline void xor_column(const void *data, size_t off, size_t n,
 static __always_inline void add_column(const void *data, size_t off, size_t n,
 				       bool sparse, vec *p, vec *q)
 {
-	const char *col = pav_at(data, off);
+	const char *col;
 
 	if (sparse && !data) {
 		EACH(n, q[v] = q_next(q[v], (vec){ 0 }));
 		return;
 	}
+	col = pav_at(data, off);
 	EACH(n,
 		const vec d = load_once(col + v * sizeof(vec));
 
