@@ -4,8 +4,9 @@
 
 Real time, in a guest with four processors of which some are offline: under icount a guest has one. So the figures are as
 noisy as the machine, and a guest of more processors than the machine has shows what contention costs, not what they would
-gain. What is worth looking at is a target's own factor beside md's. Writes build/bench/scale.json: a list of
-{work, target, processors, iops}.
+gain. And an emulator takes many times as long for some instructions as a processor: the checksum of a block, which our volume
+takes of all that is read and written, costs it more than the rest of a request. So targets cannot be compared here; what is
+worth looking at is a target's own factor beside md's. Writes build/bench/scale.json: a list of {work, target, processors, iops}.
 """
 import argparse
 import json

@@ -76,8 +76,13 @@ MUTANTS = [
     ("segments freed before the checkpoint is committed", "kmod/background/checkpoint.c",
      "\tpav_log_thaw(c->log);\n\tc->freeze_ns", "\tpav_log_thaw(c->log);\n\tpav_log_free_segments(c->log, c->dead);\n\tc->freeze_ns"),
     ("a volume's change returns before it is durable", "kmod/engine.c",
-     "error = pav_checkpoint_run(&e->ckpt);\n\tif (error)\n\t\tpav_fail(err, error, \"group %s: volume %s: %s could",
+     "error = pav_checkpoint_locked(&e->ckpt, 0, 0);\n\tif (error)\n\t\tpav_fail(err, error, \"group %s: volume %s: %s could",
      "error = 0;\n\tif (error)\n\t\tpav_fail(err, error, \"group %s: volume %s: %s could"),
+    ("a checkpoint begins while a submitter makes a stripe", "kmod/log/log.c",
+     "\t\tmutex_lock(&s->turn);\n\t\tmutex_unlock(&s->turn);\n", "\t\tpav_work_flush(s->worker);\n"),
+    ("two make stripes of one stream at a time", "kmod/log/stripe.c",
+     "!pav_in_process() ||\n\t    !mutex_trylock(&s->turn))", "!pav_in_process())",
+     "\tmore = stream_run(s, 1);\n\tmutex_unlock(&s->turn);\n", "\tmore = stream_run(s, 1);\n"),
 ]
 
 
