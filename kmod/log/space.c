@@ -148,6 +148,19 @@ static bool in_replay(const struct pav_log *log, u32 seg)
 	return false;
 }
 
+
+/* Is @seg in @state, and nothing more will be written to it, nor looked for by a replay once the checkpoint under way is committed? */
+static bool closed(struct pav_log *log, u32 seg, enum pav_segment_state state)
+{
+	const struct pav_segment *s = &log->seg[seg];
+	unsigned long flags;
+	bool is;
+
+	spin_lock_irqsave(&log->lock, flags);
+	is = s->state == state && !s->open && !s->prepared && !s->replaying && !in_replay(log, seg);
+	spin_unlock_irqrestore(&log->lock, flags);
+	return is;
+}
 /* ---- the garbage collector's ---- */
 
 bool pav_log_gc_wanted(struct pav_log *log)
@@ -177,32 +190,31 @@ bool pav_log_gc_has_room(struct pav_log *log)
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 {
 	u64 now = atomic64_read(&log->seq), best = 0;
-	unsigned long flags;
 	s64 victim = -1;
 	u32 i;
 
-	spin_lock_irqsave(&log->lock, flags);
+	/* There may be a million of them: the lock is taken for the few that are the best so far. */
 	for (i = 0; i < log->g->segments; i++) {
 		struct pav_segment *s = &log->seg[i];
+		const struct pav_set *set = READ_ONCE(s->set);
 		u64 room, live, score;
 
-		if (s->state != PAV_SEG_DATA || s->open || s->replaying || test_bit(i, but))
+		if (READ_ONCE(s->state) != PAV_SEG_DATA || !set || test_bit(i, but))
 			continue;
-		room = (u64)log->g->segment_blocks * (s->set->n - 2);
+		room = (u64)log->g->segment_blocks * (set->n - 2);
 		live = atomic_read(&s->live);
-		if (!live || live > room - room / 16 || in_replay(log, i))
+		if (!live || live > room - room / 16)
 			continue;
 		/*
 		 * What is won by what it costs, and the longer the better that nothing has died there since: (1 - u) * age / (1 + u), after Rosenblum and
 		 * Ousterhout, The design and implementation of a log-structured file system, 1992. In need, what is quickest.
 		 */
 		score = (room - live) * (log->starved ? 1 : min_t(u64, now - s->seq + 1, 1ULL << 32)) * 16 / (room + live) + 1;
-		if (score > best) {
+		if (score > best && closed(log, i, PAV_SEG_DATA)) {
 			best = score;
 			victim = i;
 		}
 	}
-	spin_unlock_irqrestore(&log->lock, flags);
 	return victim;
 }
 
@@ -210,17 +222,11 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 
 void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead)
 {
-	unsigned long flags;
 	u32 i;
 
-	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < log->g->segments; i++) {
-		struct pav_segment *s = &log->seg[i];
-
-		if (s->state == state && !s->open && !s->prepared && !s->replaying && !atomic_read(&s->live) && !in_replay(log, i))
+	for (i = 0; i < log->g->segments; i++)
+		if (READ_ONCE(log->seg[i].state) == state && !atomic_read(&log->seg[i].live) && closed(log, i, state))
 			__set_bit(i, dead);
-	}
-	spin_unlock_irqrestore(&log->lock, flags);
 }
 
 void pav_log_set_dying(struct pav_log *log, const unsigned long *dead)
