@@ -226,6 +226,45 @@ class TestFullGroup:
         guest.assert_clean(mark)
 
 
+# ---- many volumes ----
+
+class TestManyVolumes:
+    @pytest.fixture(scope="class")
+    def guest(self, alone, say):
+        yield from one_guest(say, drives=6, drive_mib=256, parallel=True)
+
+    def test_1024_of_them_and_one_of_64_tib(self, guest, report):
+        """As many volumes as a group may have, the last as large as one may be; they come back with the group."""
+        array = Array(guest)
+        mark = guest.console_mark()
+        guest.sh(f"insmod {MODULE}")
+        array.nl.do("group-create", group="g", drives=array.paths(range(6)))
+
+        def each(command, names, **more):
+            for i in range(0, len(names), 32):
+                _, ends = array.nl.do_raw([pavnl.message(command, group="g", volume=n, **more) for n in names[i:i + 32]], timeout=600)
+                assert all(code == 0 for code, _ in ends), ends
+
+        names = [f"v{i}" for i in range(1023)]
+        each("volume-create", names, size=MIB)
+        whale = "/dev/" + array.nl.do("volume-create", group="g", volume="whale", size=64 << 40)["block-device"]
+        report("1,024 volumes")
+        with pytest.raises(Refused, match="delete one first"):
+            array.nl.do("volume-create", group="g", volume="one-more", size=MIB)
+        guest.sh(f"head -c 65536 /dev/urandom >/tmp/data; dd if=/tmp/data of={whale} bs=64k seek={(64 << 40) // 65536 - 1} oflag=direct status=none")
+        array.export("g")
+        array.nl.do("group-import", group="g", drives=array.paths(range(6)))
+        assert {v["volume"] for v in array.nl.dump("volume-get", group="g")} == {*names, "whale"}
+        whale = "/dev/" + array.nl.do("volume-get", group="g", volume="whale")["block-device"]
+        assert guest.sh(f"blockdev --getsize64 {whale}") == str(64 << 40)
+        guest.sh(f"dd if={whale} bs=64k skip={(64 << 40) // 65536 - 1} iflag=direct status=none | cmp - /tmp/data")
+        guest.sh("udevadm settle -t 120", timeout=130)
+        each("volume-delete", [*names, "whale"])
+        report("deleted again")
+        array.nl.do("group-destroy", group="g")
+        guest.assert_clean(mark)
+
+
 # ---- drives ----
 
 def rounds(rng):
