@@ -143,11 +143,11 @@ static void gc_work(struct pav_work *work)
 	unsigned int emptied = 0;
 	bool fresh = false;		/* nothing was emptied since the last checkpoint */
 
-	bitmap_zero(gc->tried, gc->g->segments);
+	memcpy(gc->tried, gc->stuck, DIV_ROUND_UP(gc->g->segments, 64) * 8);
 	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && pav_log_gc_wanted(gc->log)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
-		if (seg >= 0 && !test_bit(seg, gc->stuck)) {
+		if (seg >= 0) {
 			empty_segment(gc, seg);
 			emptied++;
 			fresh = false;

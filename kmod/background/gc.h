@@ -30,7 +30,7 @@ struct pav_gc {
 	struct mutex lock;		/* held while it uses volumes */
 	bool off;
 	struct pav_scan scan;
-	unsigned long *tried;		/* by segment: emptied in this run. If cells are left, they are being written anew */
+	unsigned long *tried;		/* by segment: stuck, or emptied in this run. If cells are left, they are being written anew */
 	unsigned long *stuck;		/* by segment: something in it cannot be read or found */
 
 	struct pav_move *move;		/* PAV_GC_MOVES */
