@@ -104,8 +104,8 @@ bool pav_log_meta_short(struct pav_log *log)
 }
 
 /*
- * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata and open segments
- * need is more than that; of the rest a sixteenth is for headers and cells that stay empty.
+ * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata needs, what is open
+ * and what is set apart for streams is more than that; and of the rest an eighth is to be dead, or there is no segment that pays.
  */
 u64 pav_log_capacity(struct pav_log *log)
 {
@@ -113,10 +113,10 @@ u64 pav_log_capacity(struct pav_log *log)
 	unsigned long flags;
 
 	spin_lock_irqsave(&log->lock, flags);
-	taken = log->meta_segs + pav_log_data_keep(log) + log->nstreams;
+	taken = log->meta_segs + pav_log_data_keep(log) + log->nstreams + log->replay_target;
 	spin_unlock_irqrestore(&log->lock, flags);
 	taken = taken < segments ? segments - taken : 0;
-	return (u64)min_t(u32, most, taken - taken / 16) * segment_cells(log);
+	return (u64)min_t(u32, most, taken - DIV_ROUND_UP(taken, 8)) * segment_cells(log);
 }
 
 bool pav_log_check_starved(struct pav_log *log, bool give_up)
