@@ -107,7 +107,8 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 	return READ_ONCE(gc->g->faulted) ? -EIO : 0;
 }
 
-static void empty_segment(struct pav_gc *gc, u32 seg)
+/* True: nothing is alive in it any more. */
+static bool empty_segment(struct pav_gc *gc, u32 seg)
 {
 	mutex_lock(&gc->lock);
 	__set_bit(seg, gc->tried);
@@ -117,6 +118,11 @@ static void empty_segment(struct pav_gc *gc, u32 seg)
 	mutex_unlock(&gc->lock);
 	pav_reached("segment emptied");
 	atomic64_inc(&gc->emptied);
+	if (atomic_read(&gc->log->seg[seg].live))
+		return false;
+	/* It will be free, and filled again, before this run ends. */
+	__clear_bit(seg, gc->tried);
+	return true;
 }
 
 /* ---- when ---- */
@@ -137,29 +143,42 @@ static void give_up(struct pav_gc *gc)
 	pav_log_kick(gc->log);
 }
 
+static void try_all_again(struct pav_gc *gc)
+{
+	memcpy(gc->tried, gc->stuck, DIV_ROUND_UP(gc->g->segments, 64) * 8);
+}
+
 static void gc_work(struct pav_work *work)
 {
 	struct pav_gc *gc = container_of(work, struct pav_gc, work);
-	unsigned int emptied = 0;
-	bool fresh = false;		/* nothing was emptied since the last checkpoint */
+	unsigned int emptied = 0, won = 0;	/* since the last checkpoint; since all were last tried */
+	unsigned int vain = 0;			/* since somebody got a segment */
+	bool idle = false;
 
-	memcpy(gc->tried, gc->stuck, DIV_ROUND_UP(gc->g->segments, 64) * 8);
+	try_all_again(gc);
 	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && pav_log_gc_wanted(gc->log)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
 		if (seg >= 0) {
-			empty_segment(gc, seg);
+			won += empty_segment(gc, seg);
 			emptied++;
-			fresh = false;
+			vain = READ_ONCE(gc->log->starved) ? vain + 1 : 0;
 		}
-		if (seg < 0 || emptied >= PAV_GC_BATCH || READ_ONCE(gc->log->starved) || atomic_read(&gc->refused)) {
-			/* Twice in a row without having emptied one: it gains nothing. */
-			if (fresh || !checkpoint(gc)) {
-				give_up(gc);
-				return;
-			}
-			emptied = 0;
-			fresh = seg < 0;
+		if (seg >= 0 && emptied < PAV_GC_BATCH && !READ_ONCE(gc->log->starved) && !atomic_read(&gc->refused))
+			continue;
+		/*
+		 * Tried them all twice, with a checkpoint between, and won nothing? Or won, but what is moved takes as much, as it can where few drives are
+		 * left?
+		 */
+		if ((seg < 0 && !won && idle) || vain > gc->g->segments || !checkpoint(gc)) {
+			give_up(gc);
+			return;
+		}
+		emptied = 0;
+		if (seg < 0) {
+			try_all_again(gc);
+			idle = !won;
+			won = 0;
 		}
 	}
 	if (emptied && !READ_ONCE(gc->g->faulted))
