@@ -140,6 +140,7 @@ static void give_up(struct pav_gc *gc)
 		return;
 	pav_reached("garbage collector gave up");
 	WRITE_ONCE(gc->log->full, true);
+	pav_map_room(gc->map);
 	pav_log_kick(gc->log);
 }
 
@@ -181,7 +182,9 @@ static void gc_work(struct pav_work *work)
 			won = 0;
 		}
 	}
-	if (emptied && !READ_ONCE(gc->g->faulted))
+	if (READ_ONCE(gc->g->faulted))
+		pav_map_room(gc->map);
+	else if (emptied)
 		checkpoint(gc);
 }
 

@@ -124,6 +124,8 @@ struct pav_log_ops {
 	bool (*applied)(struct pav_req *req, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n);
 	/* The same portion of @req failed: nothing was applied. Any context. */
 	void (*failed)(struct pav_req *req, unsigned int n, int error);
+	/* No segment for @req now, nothing of it is issued: let go of what it holds, and send it again when users are not starved any more. As above. */
+	void (*deferred)(struct pav_req *req);
 	/* No room for @req, an unmap: do it without the log. With the stream's turn. */
 	void (*unmap_direct)(struct pav_req *req);
 	void (*want_checkpoint)(void *ctx);	/* any context */
@@ -224,6 +226,12 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
  */
 bool pav_log_check_starved(struct pav_log *log, bool give_up);
 u64 pav_log_capacity(struct pav_log *log);	/* cells of user data that may be alive */
+
+/* Must users wait until the garbage collector has won a segment? Any context. */
+static inline bool pav_log_users_wait(const struct pav_log *log)
+{
+	return READ_ONCE(log->starved) && !READ_ONCE(log->full) && !READ_ONCE(log->g->faulted);
+}
 
 /* ---- for the garbage collector (space.c) ---- */
 bool pav_log_gc_wanted(struct pav_log *log);	/* free segments are few */

@@ -406,6 +406,23 @@ static void stream_refuse(struct pav_stream *s, int error)
 	}
 }
 
+/*
+ * Users wait for the garbage collector, and it for cells they are about to write: so what is not begun yet is given back, with its place in the map.
+ */
+static void stream_defer(struct pav_stream *s)
+{
+	struct pav_req *req, *next;
+
+	list_for_each_entry_safe(req, next, &s->queue, link) {
+		if (req->next)
+			continue;
+		pav_reached("request deferred");
+		list_del(&req->link);
+		s->queued_cells -= max_t(unsigned int, 1, req_cells(req));
+		s->log->ops->deferred(req);
+	}
+}
+
 /* May a stripe be issued now without leaving replay's window? */
 static bool window_open(struct pav_stream *s)
 {
@@ -500,6 +517,8 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 			pav_reached("stream waited for a segment");
 			if (s->gc || !READ_ONCE(log->starved))
 				log->ops->want_checkpoint(log->ops->ctx);
+			else
+				stream_defer(s);
 			return false;
 		}
 		if (s->gc && READ_ONCE(log->gathering) && s->queued_cells < PAV_STRIPE_ENTRIES)

@@ -123,10 +123,21 @@ void pav_map_wait_hold(struct pav_map *map, struct pav_waiter *w)
 		call_back_all(map, &map->claims);
 }
 
+void pav_map_wait_segment(struct pav_map *map, struct pav_waiter *w)
+{
+	park(map, w, &map->deferred);
+	/* It may have come just before the parking. */
+	smp_mb();
+	if (!pav_log_users_wait(map->log))
+		call_back_all(map, &map->deferred);
+}
+
 void pav_map_room(struct pav_map *map)
 {
 	call_back_all(map, &map->room);
 	call_back_all(map, &map->claims);
+	if (!pav_log_users_wait(map->log))
+		call_back_all(map, &map->deferred);
 }
 
 /* ---- slots ---- */

@@ -124,6 +124,7 @@ struct pav_map {
 	u64 capacity;			/* cells that may be mapped; the checkpoint's word */
 	atomic64_t mapped, promised;	/* cells that are, in all volumes; and that requests on their way may add */
 
+	struct list_head deferred;	/* requests that wait until users may have a segment again; lock */
 	struct list_head unmaps;	/* without room in the log: applied at the next checkpoint's freeze, acknowledged with its commit; lock */
 
 	struct list_head repair_free, repair_reqs;	/* lock */
@@ -174,7 +175,9 @@ void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w);
 /* Parks @w until fewer nodes are held by writers. */
 void pav_map_wait_hold(struct pav_map *map, struct pav_waiter *w);
 void pav_map_set_node_room(struct pav_map *map, u64 nodes);	/* the checkpoint's word on it */
-void pav_map_room(struct pav_map *map);			/* there may be a claim or a slot: calls back who waits */
+/* Parks @w until the garbage collector has won a segment for users, or given up. */
+void pav_map_wait_segment(struct pav_map *map, struct pav_waiter *w);
+void pav_map_room(struct pav_map *map);			/* there may be a claim, a slot or a segment: calls back who waits */
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */
 bool pav_node_claim(struct pav_map *map, struct pav_node *n);

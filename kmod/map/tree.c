@@ -590,7 +590,8 @@ static bool leave(struct pav_map *map, struct pav_node *leaf, bool move)
 	return pav_node_unclaim_if_idle(map, leaf) || let_go;
 }
 
-static void write_end(struct pav_req *req)
+/* @req is out of the log: lets go of all it holds. */
+static void write_let_go(struct pav_req *req)
 {
 	struct pav_node *leaf = req->leaf;
 	struct pav_map *map = req->vol->map;
@@ -613,7 +614,20 @@ static void write_end(struct pav_req *req)
 		pav_map_call_back(map, w);
 	}
 	pav_node_put(map, leaf);
+}
+
+static void write_end(struct pav_req *req)
+{
+	write_let_go(req);
 	req->done(req);
+}
+
+static void deferred(struct pav_req *req)
+{
+	write_let_go(req);
+	req->promised = 0;
+	req->wait.fn = write_again;
+	pav_map_wait_segment(req->vol->map, &req->wait);
 }
 
 static bool overlaps(const struct pav_req *a, const struct pav_req *b)
@@ -679,6 +693,13 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 		pav_reached("cell not moved: written meanwhile");
 		spin_unlock_irqrestore(&leaf->lock, flags);
 		refuse(req, leaf, -ESTALE);
+		return;
+	}
+	if (!move && pav_log_users_wait(map->log)) {
+		spin_unlock_irqrestore(&leaf->lock, flags);
+		pav_node_put_look(leaf);
+		req->wait.fn = write_again;
+		pav_map_wait_segment(map, &req->wait);
 		return;
 	}
 	if (blocked) {
@@ -916,6 +937,7 @@ void pav_map_unmaps_done(struct list_head *done, int error)
 const struct pav_log_ops pav_map_log_ops = {
 	.applied = applied,
 	.failed = failed,
+	.deferred = deferred,
 	.unmap_direct = unmap_direct,
 };
 
@@ -1019,6 +1041,7 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 	INIT_LIST_HEAD(&map->dirty);
 	INIT_LIST_HEAD(&map->ckpt);
 	INIT_LIST_HEAD(&map->unmaps);
+	INIT_LIST_HEAD(&map->deferred);
 	INIT_LIST_HEAD(&map->repair_free);
 	INIT_LIST_HEAD(&map->repair_reqs);
 	for (i = 0; i < PAV_TABLE_LEVELS; i++)
