@@ -439,7 +439,9 @@ static bool lies_at(struct pav_checkpoint *c, u64 key, u64 loc, u32 *crc)
 	if (level < PAV_TABLE_LEVELS - 1) {
 		struct pav_node *t = pav_node_get_wait(map, PAV_TABLE_KEY(level + 1, index >> PAV_TABLE_BITS));
 
-		e = t->error ? (struct pav_d_entry){} : ((struct pav_d_entry *)t->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
+		e = ((struct pav_d_entry *)t->data)[index & ((1u << PAV_TABLE_BITS) - 1)];
+		if (t->error)
+			memset(&e, 0, sizeof(e));
 		pav_node_put(map, t);
 	}
 	*crc = le32_to_cpu(e.crc);

@@ -45,6 +45,7 @@ struct pav_node {
 	atomic_t pins;			/* raised from 0 only with the bucket's lock */
 	struct list_head waiters;	/* for the load; with the bucket's lock */
 	struct pav_waiter let_go;	/* of the loader's pin, behind them */
+	unsigned int ticket;		/* of the load, which is a reader too */
 	struct pav_cell_read cr;
 
 	spinlock_t lock;		/* data, busy, blocked, writers, dirty … claimed */
