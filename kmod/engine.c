@@ -711,7 +711,7 @@ void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char 
 	fn(ctx, "stripes", atomic64_read(&e->log.stripes));
 	fn(ctx, "narrow_stripes", atomic64_read(&e->log.narrow));
 	fn(ctx, "data_cells", atomic64_read(&e->log.data_cells));
-	fn(ctx, "moved_cells", atomic64_read(&e->gc.moved));
+	fn(ctx, "moved_cells", atomic64_read(&e->log.moved_cells));
 	fn(ctx, "segments_emptied", atomic64_read(&e->gc.emptied));
 	fn(ctx, "node_cells", atomic64_read(&e->log.node_cells));
 	fn(ctx, "header_cells", atomic64_read(&e->log.header_cells));

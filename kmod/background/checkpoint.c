@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The checkpoint. What it promises: see checkpoint.h, and I5, I6 in DESIGN.md. */
 #include "checkpoint.h"
-#include "../../raid6/raid6.h"
 
 static void node_written(struct pav_req *req)
 {
@@ -416,18 +415,6 @@ static void snapshot(struct pav_checkpoint *c)
 
 /* ---- metadata segments that are mostly dead ---- */
 
-struct move {
-	struct pav_checkpoint *c;
-	struct pav_cell_read cr;
-	struct completion read;
-	unsigned int cells;
-};
-
-static void moved_read(struct pav_cell_read *cr)
-{
-	complete(&container_of(cr, struct move, cr)->read);
-}
-
 /* Does the node table say that the image of @key lies at @loc? */
 static bool lies_at(struct pav_checkpoint *c, u64 key, u64 loc, u32 *crc)
 {
@@ -449,28 +436,19 @@ static bool lies_at(struct pav_checkpoint *c, u64 key, u64 loc, u32 *crc)
 }
 
 /* The image of @key, which lies at @loc, is written anew as it is; what is newer in memory is the next checkpoint's. @cell: it was read there. */
-static int move_image(struct move *m, u64 key, u64 loc, u32 crc, u8 *cell)
+static int move_image(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc, u8 *cell)
 {
-	struct pav_checkpoint *c = m->c;
 	int error = 0;
 
-	if (pav_crc32c(0, cell, PAV_CELL_BYTES) != crc) {
-		m->cr = (struct pav_cell_read){ .g = c->g, .loc = loc, .crc = crc, .buf = cell, .direct_failed = true, .done = moved_read };
-		init_completion(&m->read);
-		pav_cell_read(&m->cr);
-		wait_for_completion(&m->read);
-		/* It cannot be read by anybody. Its segment stays as it is. */
-		if (m->cr.error)
-			return 0;
-	}
-	memcpy(stage(c, key, NULL, &error), cell, PAV_CELL_BYTES);
+	/* What cannot be read by anybody leaves its segment as it is. */
+	if (pav_cell_make_right(&c->asleep, c->g, loc, crc, cell))
+		memcpy(stage(c, key, NULL, &error), cell, PAV_CELL_BYTES);
 	return error;
 }
 
 static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at)
 {
-	struct move *m = ctx;
-	struct pav_checkpoint *c = m->c;
+	struct pav_checkpoint *c = ctx;
 	unsigned int i, cell = 1;
 	int error = 0;
 	u32 crc;
@@ -485,9 +463,8 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 		loc = pav_loc(at->set->index, at->seg, at->row + row, column, at->c0, h->width);
 		if (pav_key_type(k) != PAV_ENTRY_NODE || !lies_at(c, key, loc, &crc))
 			continue;
-		m->cells++;
 		if (PAV_KEY_LEVEL(key) < 0) {
-			error = move_image(m, key, loc, crc, pav_scan_cell(&c->scan, column, at->i + row));
+			error = move_image(c, key, loc, crc, pav_scan_cell(&c->scan, column, at->i + row));
 		} else {
 			struct pav_node *t = pav_node_get_wait(c->map, key);
 			unsigned long flags;
@@ -510,7 +487,6 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
  */
 static int move_metadata(struct pav_checkpoint *c)
 {
-	struct move m = { .c = c };
 	/* The table must tell of every newer image before it is asked where one lies. */
 	int error = flush(c);
 	u32 seg;
@@ -518,7 +494,7 @@ static int move_metadata(struct pav_checkpoint *c)
 	for (seg = find_next_bit(c->victims, c->g->segments, 0); seg < c->g->segments && !error;
 	     seg = find_next_bit(c->victims, c->g->segments, seg + 1)) {
 		pav_reached("metadata segment emptied");
-		error = pav_scan_stripes(&c->scan, seg, move_stripe, &m);
+		error = pav_scan_stripes(&c->scan, seg, move_stripe, c);
 	}
 	return error;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The garbage collector: see gc.h. */
 #include "gc.h"
-#include "../../raid6/raid6.h"
 
 /* ---- moving ---- */
 
@@ -10,9 +9,7 @@ static void move_done(struct pav_req *req)
 	struct pav_move *m = container_of(req, struct pav_move, req);
 	struct pav_gc *gc = m->ctx;
 
-	if (!req->error)
-		atomic64_inc(&gc->moved);
-	else if (req->error == -ENOSPC)
+	if (req->error == -ENOSPC)
 		atomic_inc(&gc->refused);
 	if (atomic_dec_and_test(&gc->pending))
 		complete(&gc->all);
@@ -36,23 +33,6 @@ static void send_moves(struct pav_gc *gc)
 	pav_log_kick(gc->log);
 	if (!atomic_dec_and_test(&gc->pending))
 		wait_for_completion(&gc->all);
-}
-
-static void cell_there(struct pav_cell_read *cr)
-{
-	complete(&container_of(cr, struct pav_gc, cr)->read);
-}
-
-/* Is @cell, as the scan read it, what the map says? Else reads it again, rebuilding it if need be. */
-static bool make_right(struct pav_gc *gc, u8 *cell, u64 loc, u32 crc)
-{
-	if (pav_crc32c(0, cell, PAV_CELL_BYTES) == crc)
-		return true;
-	gc->cr = (struct pav_cell_read){ .g = gc->g, .loc = loc, .crc = crc, .buf = cell, .done = cell_there };
-	init_completion(&gc->read);
-	pav_cell_read(&gc->cr);
-	wait_for_completion(&gc->read);
-	return !gc->cr.error;
 }
 
 static void gather(struct pav_gc *gc, struct pav_volume *vol, u64 lba, u64 loc, u32 birth)
@@ -94,7 +74,7 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 		ticket = pav_map_enter(gc->map);
 		if (pav_map_lookup(vol, lba, &crc, &birth) == loc) {
 			memcpy(gc->cell[gc->moves], pav_scan_cell(&gc->scan, column, at->i + row), PAV_CELL_BYTES);
-			if (make_right(gc, gc->cell[gc->moves], loc, crc)) {
+			if (pav_cell_make_right(&gc->asleep, gc->g, loc, crc, gc->cell[gc->moves])) {
 				pav_map_leave(gc->map, ticket);
 				gather(gc, vol, lba, loc, birth);
 				continue;

@@ -39,10 +39,9 @@ struct pav_gc {
 	atomic_t pending;
 	struct completion all;
 	atomic_t refused;		/* for lack of room */
-	struct pav_cell_read cr;
-	struct completion read;
+	struct pav_cell_asleep asleep;
 
-	atomic64_t emptied, moved;
+	atomic64_t emptied;
 };
 
 int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt);	/* process; -ENOMEM: free it all the same */

@@ -247,6 +247,22 @@ void pav_cell_read(struct pav_cell_read *cr)
 	pav_drive_io(&g->drives[slot], &cr->io, PAV_IO_READ, pav_group_cell(g, pav_loc_seg(cr->loc), pav_loc_row(cr->loc)), 1, cr->buf);
 }
 
+static void wake_asleep(struct pav_cell_read *cr)
+{
+	complete(&container_of(cr, struct pav_cell_asleep, cr)->done);
+}
+
+bool pav_cell_make_right(struct pav_cell_asleep *a, struct pav_group *g, u64 loc, u32 crc, void *cell)
+{
+	if (pav_crc32c(0, cell, PAV_CELL_BYTES) == crc)
+		return true;
+	a->cr = (struct pav_cell_read){ .g = g, .loc = loc, .crc = crc, .buf = cell, .done = wake_asleep };
+	init_completion(&a->done);
+	pav_cell_read(&a->cr);
+	wait_for_completion(&a->done);
+	return !a->cr.error;
+}
+
 void pav_recon_pool_drain(struct pav_group *g)
 {
 	unsigned int free;

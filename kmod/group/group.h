@@ -145,6 +145,17 @@ struct pav_cell_read {
 
 void pav_cell_read(struct pav_cell_read *cr);	/* any context but hard interrupt */
 
+/* For who can wait, one cell at a time. */
+struct pav_cell_asleep {
+	struct pav_cell_read cr;
+	struct completion done;
+};
+
+/*
+ * @cell is what somebody has read at @loc. If its sum is not @crc, reads it again, or rebuilds it, into @cell. False: it cannot be had. Process context.
+ */
+bool pav_cell_make_right(struct pav_cell_asleep *a, struct pav_group *g, u64 loc, u32 crc, void *cell);
+
 /* Is @loc a place that can be? What holds locations is protected by sums; this is for the code's own mistakes. */
 static inline bool pav_loc_ok(const struct pav_group *g, u64 loc)
 {

@@ -125,7 +125,7 @@ MUTANTS = [
      "\terror = pav_group_commit(c->g, true, change_superblock, &m);\n",
      "\terror = pav_group_commit(c->g, true, change_superblock, &m);\n\tif (!error && c->count.counter % 16 == 7)\n\t\terror = -ENOSPC;\n"),
     ("a volume is deleted under the garbage collector", "kmod/engine.c", "\t\tpav_gc_barrier(&e->gc);\n", "\t\t;\n"),
-    ("cells are moved unverified", "kmod/background/gc.c", "if (pav_crc32c(0, cell, PAV_CELL_BYTES) == crc)\n\t\treturn true;", "if (cell)\n\t\treturn true;"),
+    ("cells are moved unverified", "kmod/group/cell.c", "\tif (pav_crc32c(0, cell, PAV_CELL_BYTES) == crc)\n\t\treturn true;\n\ta->cr", "\tif (cell)\n\t\treturn true;\n\ta->cr"),
     ("what is moved is another cell", "kmod/background/gc.c", "m->buf = gc->cell[i];", "m->buf = gc->cell[i / 2];"),
     # ---- group/ ----
     ("a healed cell is written to the wrong place", "kmod/group/cell.c",
