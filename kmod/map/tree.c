@@ -825,9 +825,12 @@ void pav_map_move(struct pav_move *m)
 	write_begin(&m->req);
 }
 
-/* Changes @n entries from @lba on: to the cells of @st from @cell on, or to nothing. The leaf's lock held, claimed and changeable. */
-static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n,
-			  u32 birth)
+/*
+ * Changes @n entries from @lba on: to the cells of @st from @cell on, or to nothing. The leaf's lock held, claimed and changeable. Returns how many more
+ * of them are mapped than before.
+ */
+static int apply_entries(struct pav_volume *vol, struct pav_node *leaf, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n,
+			 u32 birth)
 {
 	struct pav_log *log = vol->map->log;
 	struct pav_d_entry *e = entries(leaf) + lba % PAV_LEAF_ENTRIES;
@@ -847,12 +850,14 @@ static void apply_entries(struct pav_volume *vol, struct pav_node *leaf, const s
 		pav_map_mapped(vol, gained);
 		vol->dirty = true;
 	}
+	return gained;
 }
 
 static bool applied(struct pav_req *req, const struct pav_stripe *st, u64 lba, unsigned int cell, unsigned int n)
 {
 	struct pav_node *leaf = req->leaf;
 	unsigned long flags;
+	int gained = 0;
 	bool ok;
 
 	if ((unsigned int)req->op == PAV_REQ_NODE) {
@@ -866,8 +871,13 @@ static bool applied(struct pav_req *req, const struct pav_stripe *st, u64 lba, u
 	spin_lock_irqsave(&leaf->lock, flags);
 	ok = pav_node_change(req->vol->map, leaf);
 	if (ok)
-		apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n,
-			      (unsigned int)req->op == PAV_REQ_MOVE ? container_of(req, struct pav_move, req)->birth : req->vol->map->log->birth);
+		gained = apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n,
+				       (unsigned int)req->op == PAV_REQ_MOVE ? container_of(req, struct pav_move, req)->birth : req->vol->map->log->birth);
+	/* A promise kept: not to be counted twice, or the last that fits would be refused. */
+	if (req->op == PAV_WRITE && gained > 0) {
+		req->promised -= gained;
+		atomic64_sub(gained, &req->vol->map->promised);
+	}
 	spin_unlock_irqrestore(&leaf->lock, flags);
 	if (ok && atomic_sub_and_test(req->op == PAV_UNMAP ? 1 : n, &req->pending))
 		write_end(req);

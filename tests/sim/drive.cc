@@ -7,6 +7,28 @@
 
 namespace pav::sim {
 
+namespace {
+
+const Cell zeroes{};
+
+// Zeroes take no memory.
+CellRef make_cell(const void *from)
+{
+	if (std::memcmp(from, zeroes.data(), cell_bytes) == 0)
+		return nullptr;
+	auto cell = std::make_shared<Cell>();
+
+	std::memcpy(cell->data(), from, cell_bytes);
+	return cell;
+}
+
+const Cell &content(const CellRef &cell)
+{
+	return cell ? *cell : zeroes;
+}
+
+}  // namespace
+
 void Drive::submit(Command command)
 {
 	Machine &m = *Machine::current();
@@ -28,18 +50,14 @@ void Drive::submit(Command command)
 	case PAV_IO_WRITE:
 		stats_.writes++;
 		stats_.write_cells += command.cells;
-		for (unsigned int i = 0; i < command.cells; i++) {
-			auto cell = std::make_shared<Cell>();
-
-			std::memcpy(cell->data(), static_cast<const uint8_t *>(command.from) + i * cell_bytes, cell_bytes);
-			command.data.push_back(std::move(cell));
-		}
+		for (unsigned int i = 0; i < command.cells; i++)
+			command.data.push_back(make_cell(static_cast<const uint8_t *>(command.from) + i * cell_bytes));
 		for (const auto &[id, other] : commands_) {
 			if (other.op != PAV_IO_WRITE || other.block >= command.block + command.cells || command.block >= other.block + other.cells)
 				continue;
 			const uint64_t at = std::max(other.block, command.block);
 
-			if (*other.data[at - other.block] != *command.data[at - command.block])
+			if (content(other.data[at - other.block]) != content(command.data[at - command.block]))
 				fail("%s: two writes of different data to block %lu in flight: either may win", name_.c_str(), at);
 		}
 		break;
@@ -96,13 +114,7 @@ void Drive::complete(uint64_t id)
 			break;
 		}
 		for (unsigned int i = 0; i < command.cells; i++) {
-			const CellRef cell = peek(command.block + i);
-			uint8_t *into = static_cast<uint8_t *>(command.into) + i * cell_bytes;
-
-			if (cell)
-				std::memcpy(into, cell->data(), cell_bytes);
-			else
-				std::memset(into, 0, cell_bytes);
+			std::memcpy(static_cast<uint8_t *>(command.into) + i * cell_bytes, content(peek(command.block + i)).data(), cell_bytes);
 		}
 		break;
 	case PAV_IO_WRITE:
@@ -138,7 +150,7 @@ void Drive::write_completes(Command &command)
 	Rng &rng = m.rng();
 
 	for (unsigned int i = 0; i < command.cells; i++)
-		if (std::memcmp(command.data[i]->data(), static_cast<const uint8_t *>(command.from) + i * cell_bytes, cell_bytes) != 0)
+		if (std::memcmp(content(command.data[i]).data(), static_cast<const uint8_t *>(command.from) + i * cell_bytes, cell_bytes) != 0)
 			fail("%s: block %lu was changed in memory while it was being written", name_.c_str(), command.block + i);
 	if (!command.error && rng.one_in(rates.write_error)) {
 		command.error = -EIO;
