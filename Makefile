@@ -27,12 +27,19 @@ userland: $(BUILD)/cmake/Makefile ## build everything that runs in user space
 # The headers of the running kernel, or else of the newest kernel that has some.
 KDIR = $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(shell ls -dv /lib/modules/*/build 2>/dev/null)))
 KSRC := $(BUILD)/kmod-src
+KOUT := $(BUILD)/kmod
+# Or one of those in vm/kernels.py: make module KERNEL=6.12
+ifdef KERNEL
+KDIR = $(shell vm/pavvm headers $(KERNEL))
+KSRC := $(BUILD)/kmod-$(KERNEL)-src
+KOUT := $(BUILD)/kmod-$(KERNEL)
+endif
 .PHONY: module
 module: $(BUILD)/.deps ## build the kernel module: build/kmod/pavraid.ko
-	@mkdir -p $(KSRC) $(BUILD)/kmod
+	@mkdir -p $(KSRC) $(KOUT)
 	@scripts/mirror.sh kmod raid6 $(KSRC)
 	+$(MAKE) -C $(KDIR) --no-print-directory -j$(JOBS) M=$(abspath $(KSRC))/kmod $(KFLAGS) modules
-	@cmp -s $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/pavraid.ko || cp $(KSRC)/kmod/pavraid.ko $(BUILD)/kmod/
+	@cmp -s $(KSRC)/kmod/pavraid.ko $(KOUT)/pavraid.ko || cp $(KSRC)/kmod/pavraid.ko $(KOUT)/
 
 # --- the main job, and tests ---
 
@@ -85,6 +92,16 @@ vm: $(BUILD)/.deps ## boot a target and an initiator guest; a shell on each
 
 test-vm: all ## the tests in guests, without the long ones
 	$(PYTEST) tests/vm -m 'not long' --durations=10
+
+.PHONY: guest-tools matrix test-debug
+guest-tools: $(BUILD)/cmake/Makefile
+	+$(MAKE) -C $(BUILD)/cmake --no-print-directory nlpipe ledger
+
+matrix: guest-tools ## the module on each kernel it is for, 6.1 and 6.12: a build without warnings, a short test in a guest
+	$(PYTHON) tests/kernels.py matrix
+
+test-debug: guest-tools ## the module's tests, and failing memory and I/O, under a kernel with every checker; it is built first, once
+	$(PYTHON) tests/kernels.py debug
 
 .PHONY: bench bench-raid6 bench-vm bench-scale
 bench: bench-raid6 bench-vm ## all measurements: tables, and build/bench/*.json

@@ -164,11 +164,11 @@ def count_steps(lines, code, timeout):
     return count
 
 
-def guests(marker, timeout, env, **_):
-    results = LOGS / "guests.jsonl"
+def guests(marker, timeout, env, part="guests", tests=("tests/vm",), **_):
+    results = LOGS / f"{part}.jsonl"
     results.unlink(missing_ok=True)
-    argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/vm", "--durations=10", "--tb=short", "-q"]
-    code = execute("guests", argv + (["-m", marker] if marker else []), timeout, env={**env, "PAV_RESULTS": str(results)})
+    argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", *tests, "--durations=10", "--tb=short", "-q"]
+    code = execute(part, argv + (["-m", marker] if marker else []), timeout, env={**env, "PAV_RESULTS": str(results)})
     return count_steps(results.read_text().splitlines() if results.exists() else [], code, timeout)
 
 

@@ -38,7 +38,7 @@ HOT_PLUG_INTERRUPT, LIGHT_OFF, POWER_OFF = 0x0020, 0x0300, 0x0400
 # A kernel message that no test may leave behind.
 TROUBLE = re.compile(r"WARNING:|BUG:|BUG at|Oops|Call Trace|KASAN|UBSAN|general protection fault|Kernel panic|"
                      r"INFO: task .* blocked|soft lockup|INFO: rcu_\w+ (self-)?detected|refcount_t:|"
-                     r"list_(add|del) corruption")
+                     r"list_(add|del) corruption|INFO: trying to register non-static key|kmemleak: \d+ new|ODEBUG:")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Guest:
         argv = ["setpriv", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", f"pav-{s.name}", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-machine", "q35", "-bios", accel.FIRMWARE, *accel.arguments(self.accel, s.parallel),
-                "-smp", str(s.cpus), "-m", str(s.mem_mib),
+                "-smp", str(s.cpus), "-m", str(s.mem_mib * (2 if self.image.heavy else 1)),
                 # Native PCIe hot plug: only there can a device vanish without the guest's consent.
                 "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
                 "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", append,

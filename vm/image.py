@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Prepares what a guest boots: Debian's stock kernel and an initramfs that is the guest's whole root file system.
+"""Prepares what a guest boots: a kernel (kernels.py) and an initramfs that is the guest's whole root file system.
 
-The kernel is the image that belongs to the installed headers, so that a module built out of tree loads.
 The root holds every file of the packages in PACKAGES (documentation left out) and, of the packages those
 depend on, only the shared libraries that some program in the root really asks for. apt resolves the packages
 against an empty system, so the result does not depend on what the host has installed.
@@ -18,14 +17,12 @@ import re
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-REPO = HERE.parent
-VM_DIR = REPO / "build" / "vm"
-# Several work trees may share the downloads and images.
-CACHE = Path(os.environ.get("PAV_VM_CACHE", VM_DIR / "cache"))
+from . import kernels
+from .packages import CACHE, HERE, REPO, VM_DIR, Apt, ImageError, make, package_name, run, unpack  # noqa: F401
 
 PACKAGES = """
 base-files base-passwd bash btrfs-progs coreutils dash diffutils e2fsprogs findutils fio grep hostname iproute2
@@ -53,10 +50,6 @@ DROPPED = ["usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale
            "usr/lib/x86_64-linux-gnu/gconv", "usr/share/i18n"]
 
 
-class ImageError(RuntimeError):
-    pass
-
-
 @dataclass(frozen=True)
 class Image:
     """What QEMU needs to boot a guest."""
@@ -64,104 +57,32 @@ class Image:
     kernel: Path
     initrd: Path
     key: str            # hash of everything that went in
+    heavy: bool         # it is several times slower than Debian's, and wants more memory
 
 
-def run(*argv, **kw):
-    """Runs a program and returns its standard output; an error names the command and shows what it said."""
-    p = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
-    if p.returncode:
-        raise ImageError(f"{' '.join(map(str, argv))}: exit {p.returncode}\n{p.stderr.strip()[-2000:]}")
-    return p.stdout
-
-
-def headers_release():
-    """The kernel release whose headers are installed; the guest runs exactly that kernel."""
-    found = sorted((p.parent.parent.name for p in Path("/lib/modules").glob("*-amd64/build/Makefile")),
-                   key=lambda r: [int(n) for n in re.findall(r"\d+", r)])
-    if not found:
-        raise ImageError("no kernel headers in /lib/modules/*/build; remedy: scripts/install-deps.sh")
-    return found[-1]
-
-
-def resolve(packages, with_dependencies):
-    """Asks apt for the archives of packages: a list of [URI, file name, hash]."""
-    empty = CACHE / "no-packages"
-    empty.touch()
-    nothing = CACHE / "no-archives"     # apt does not print what it has downloaded already
-    (nothing / "partial").mkdir(parents=True, exist_ok=True)
-    argv = ["apt-get", "-qq", "-y", "--no-install-recommends", "--print-uris", "-o", f"Dir::Cache::archives={nothing}"]
-    if with_dependencies:
-        argv += ["-o", f"Dir::State::status={empty}", "install"]
-    else:
-        argv += ["download"]
-    out = run(*argv, *packages, cwd=nothing)
-    found = re.findall(r"^'([^']+)' (\S+) \d+ (\S*)", out, re.M)
-    if not found:
-        raise ImageError(f"apt knows no archive for {' '.join(packages)}; remedy: apt-get update")
-    return [list(f) for f in found]
-
-
-def resolve_all(release):
+def resolve_all(kernel):
     """The archives of the root and of the kernel; refreshes apt's lists once when they are missing.
 
     The answer is kept until apt's lists change: asking takes seconds.
     """
-    lists = sorted((p.name, p.stat().st_mtime_ns) for p in Path("/var/lib/apt/lists").glob("*Packages*"))
-    question = hashlib.sha256(repr((lists, PACKAGES, release)).encode()).hexdigest()
-    kept = CACHE / "resolved.json"
+    lists = sorted((p.name, p.stat().st_mtime_ns) for d in {Apt.lists, kernel.apt.lists} for p in d.glob("*Packages*"))
+    question = hashlib.sha256(repr((lists, PACKAGES, kernel.key)).encode()).hexdigest()
+    kept = CACHE / f"resolved-{kernel.release}.json"
     if kept.exists():
         answer = json.loads(kept.read_text())
         if answer["question"] == question:
             return answer["root"], answer["kernel"]
 
     def ask():
-        return resolve(PACKAGES, True), resolve([f"linux-image-{release}"], False)
+        return Apt().resolve(PACKAGES, True), kernel.archives()
     try:
-        root, kernel = ask()
+        root, archives = ask()
     except ImageError:
-        run("apt-get", "-qq", "update")
-        root, kernel = ask()
-    kept.write_text(json.dumps({"question": question, "root": root, "kernel": kernel}))
-    return root, kernel
-
-
-def package_name(file_name):
-    return file_name.split("_")[0]
-
-
-def download(archives):
-    """Brings archives into the cache; apt checks their hashes."""
-    debs = CACHE / "debs"
-    debs.mkdir(parents=True, exist_ok=True)
-
-    def path(file_name):  # `apt-get download` and --print-uris spell an epoch alike
-        return debs / file_name
-    missing = [f for _, f, _ in archives if not path(f).exists()]
-    if missing:
-        work = debs / "partial"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        specs = []
-        for f in missing:
-            name, version, _ = f.split("_", 2)
-            specs.append(f"{name}={version.replace('%3a', ':')}")
-        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *specs, cwd=work)
-        for f in work.iterdir():
-            f.rename(debs / f.name)
-    gone = [f for _, f, _ in archives if not path(f).exists()]
-    if gone:
-        raise ImageError(f"apt did not deliver {', '.join(gone)}; remedy: apt-get update, then again")
-    return [path(f) for _, f, _ in archives]
-
-
-def unpack(deb, where):
-    """Unpacks an archive, following the links of a merged /usr instead of replacing them."""
-    fsys = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
-    tar = subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", where],
-                         stdin=fsys.stdout, stderr=subprocess.PIPE, text=True)
-    fsys.stdout.close()
-    if fsys.wait() or tar.returncode:
-        raise ImageError(f"cannot unpack {deb}: {tar.stderr[-500:]}")
+        Apt().update()
+        kernel.apt.update()
+        root, archives = ask()
+    kept.write_text(json.dumps({"question": question, "root": root, "kernel": archives}))
+    return root, archives
 
 
 def merged_usr(root):
@@ -218,8 +139,9 @@ def add_libraries(root, pool):
         wanted = needed_libraries(new)
 
 
-def add_modules(root, tree, release):
+def add_modules(root, tree, kernel):
     """Copies MODULES and what they need from the unpacked kernel package, and makes modules.dep."""
+    release = kernel.release
     run("depmod", "-b", tree, release)
     src = tree / "lib" / "modules" / release
     dst = root / "usr" / "lib" / "modules" / release
@@ -234,28 +156,30 @@ def add_modules(root, tree, release):
         if m in built_in:
             continue
         if m not in by_name:
+            if isinstance(kernel, kernels.Debug):
+                continue
             raise ImageError(f"kernel {release} has no module {m}")
         for path in [by_name[m], *dep[by_name[m]]]:
-            to = dst / path
+            to = dst / path.removesuffix(".xz")
             if not to.exists():
                 to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(src / path, to)
+                data = (src / path).read_bytes()
+                to.write_bytes(lzma.decompress(data) if path.endswith(".xz") else data)
     for f in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copy2(src / f, dst / f)
     strip_signatures(dst)
-    build_own_module(dst, release)
+    build_own_module(dst, kernel)
     run("depmod", "-b", root / "usr", release)
 
 
-def build_own_module(modules, release):
+def build_own_module(modules, kernel):
     """Builds vm/guest/nvme_mmio_doorbells.c into the tree of modules; its head says what it is for."""
     work = modules / "build-own"
     work.mkdir()
     name = "nvme_mmio_doorbells"
     shutil.copy2(HERE / "guest" / f"{name}.c", work)
     (work / "Kbuild").write_text(f"obj-m := {name}.o\n")
-    run("make", "-s", "-C", f"/lib/modules/{release}/build", f"M={work}", "modules",
-        env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")})
+    make("-s", "-C", kernel.headers, f"M={work}", "modules")
     (modules / "extra").mkdir()
     run("strip", "--strip-debug", "-o", modules / "extra" / f"{name}.ko", work / f"{name}.ko")
     shutil.rmtree(work)
@@ -275,8 +199,12 @@ def strip_signatures(modules):
 def uncompressed(vmlinuz, out):
     """Writes the kernel proper, which QEMU starts directly; unpacking it costs an emulated CPU seconds."""
     data = vmlinuz.read_bytes()
-    at = data.find(b"\xfd7zXZ\0")
-    elf = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data[at:]) if at > 0 else b""
+    elf = b""
+    for magic, tool in (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"):
+        at = data.find(magic)
+        if at > 0 and not data.startswith(b"\x7fELF") and not elf.startswith(b"\x7fELF"):
+            # What follows the kernel in the file is not for the tool, which says so; the kernel is whole all the same.
+            elf = subprocess.run([tool, "-dc"], input=data[at:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
     out.write_bytes(elf if elf.startswith(b"\x7fELF") else data)
 
 
@@ -300,23 +228,23 @@ def pack(root, out):
     tmp.rename(out)
 
 
-def build_root(out, archives, kernel_deb, release):
+def build_root(out, archives, kernel, kernel_archives):
     work = out / "work"
     shutil.rmtree(work, ignore_errors=True)
     root, pool, tree = work / "root", work / "pool", work / "kernel"
     for d in (root, pool):
         merged_usr(d)
     tree.mkdir(parents=True)
-    kernel = subprocess.Popen(["dpkg-deb", "-x", kernel_deb, tree])
-    for deb in archives:
-        unpack(deb, pool)
-        if package_name(deb.name) in PACKAGES:
-            unpack(deb, root)
-    prune(root)
-    add_libraries(root, pool)
-    if kernel.wait():
-        raise ImageError(f"cannot unpack {kernel_deb}")
-    add_modules(root, tree, release)
+    with ThreadPoolExecutor(1) as beside:
+        unpacked = beside.submit(kernel.unpack, kernel_archives, tree)
+        for deb in archives:
+            unpack(deb, pool)
+            if package_name(deb.name) in PACKAGES:
+                unpack(deb, root)
+        prune(root)
+        add_libraries(root, pool)
+        unpacked.result()
+    add_modules(root, tree, kernel)
     for name in ("passwd", "group"):
         shutil.copy(pool / "usr/share/base-passwd" / f"{name}.master", root / "etc" / name)
     for d in ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/pav", "etc/nvme"):
@@ -330,7 +258,7 @@ def build_root(out, archives, kernel_deb, release):
         mtab.symlink_to("/proc/self/mounts")
     shutil.copy2(HERE / "guest" / "init", root / "init")
     shutil.copy2(HERE / "guest" / "profile", root / "etc" / "profile")
-    uncompressed(tree / "boot" / f"vmlinuz-{release}", out / "kernel")
+    uncompressed(tree / "boot" / f"vmlinuz-{kernel.release}", out / "kernel")
     pack(root, out / "initrd")
     shutil.rmtree(work)
 
@@ -338,24 +266,24 @@ def build_root(out, archives, kernel_deb, release):
 def prepare(say=print):
     """Returns the Image to boot, building it first when anything it is made of has changed."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    release = headers_release()
+    kernel = kernels.choose()
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        archives, kernel = resolve_all(release)
-        h = hashlib.sha256(repr((archives, kernel)).encode())
-        for f in [Path(__file__), *sorted((HERE / "guest").iterdir())]:
+        archives, kernel_archives = resolve_all(kernel)
+        h = hashlib.sha256(repr((archives, kernel_archives)).encode())
+        for f in [Path(__file__), Path(kernels.__file__), *sorted((HERE / "guest").iterdir())]:
             h.update(f.read_bytes())
         key = h.hexdigest()[:16]
         out = CACHE / f"image-{key}"
         if not (out / "initrd").exists():
             t = time.monotonic()
-            say(f"vm: preparing guests: kernel {release}, {len(archives)} packages")
-            files = download(archives + kernel)
+            say(f"vm: preparing guests: kernel {kernel.release}, {len(archives)} packages")
+            files = Apt().download(archives)
             for old in CACHE.glob("image-*"):
                 if time.time() - old.stat().st_mtime > 86400:
                     shutil.rmtree(old, ignore_errors=True)
             out.mkdir(exist_ok=True)
-            build_root(out, files[:-1], files[-1], release)
+            build_root(out, files, kernel, kernel_archives)
             size = (out / "initrd").stat().st_size >> 20
             say(f"vm: guest image ready, {size} MiB, {time.monotonic() - t:.0f} s")
-        return Image(release, out / "kernel", out / "initrd", key)
+        return Image(kernel.release, out / "kernel", out / "initrd", key, kernel.heavy)

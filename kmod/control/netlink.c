@@ -16,6 +16,7 @@
 #include "events.h"
 #include "registry.h"
 #include "volume/volume.h"
+#include "env/compat.h"
 #include "env/host.h"
 
 /* A message that holds any one object: a volume with as many properties as it may have is the largest. */
@@ -704,7 +705,7 @@ static void *pav_dump_header(struct sk_buff *skb, struct netlink_callback *cb)
 /* The group the dump is at; those that do not match PAV_A_GROUP, if given, are passed over. NULL: no more. */
 static struct pav_hosted *pav_dump_group(struct netlink_callback *cb)
 {
-	const char *only = pav_string(genl_dumpit_info(cb)->attrs, PAV_A_GROUP);
+	const char *only = pav_string(pav_dump_attrs(cb), PAV_A_GROUP);
 	struct pav_dump *at = pav_dump_of(cb);
 	struct pav_hosted *h = pav_hosted_from(at->order);
 
@@ -779,7 +780,7 @@ static int pav_dump_one_drive(struct sk_buff *skb, struct netlink_callback *cb, 
 
 static int pav_dump_one_volume(struct sk_buff *skb, struct netlink_callback *cb, struct pav_hosted *h, unsigned int item)
 {
-	const char *only = pav_string(genl_dumpit_info(cb)->attrs, PAV_A_VOLUME);
+	const char *only = pav_string(pav_dump_attrs(cb), PAV_A_VOLUME);
 	struct pav_volume *vol = pav_volume_by_id(h->engine, item);
 	struct pav_volume_info info;
 	void *header;
@@ -806,7 +807,7 @@ static int pav_dump_groups(struct sk_buff *skb, struct netlink_callback *cb)
 
 static int pav_dump_drives(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	const char *name = pav_string(genl_dumpit_info(cb)->attrs, PAV_A_GROUP);
+	const char *name = pav_string(pav_dump_attrs(cb), PAV_A_GROUP);
 	bool found;
 
 	if (!name)
@@ -826,7 +827,7 @@ static int pav_dump_volumes(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* ---- the family ---- */
 
-static int pav_resolve(const struct genl_ops *ops, struct genl_info *info)
+static int pav_resolve(const PAV_GENL_OPS *ops, struct genl_info *info)
 {
 	struct pav_volume_info volume;
 	const char *name;
@@ -853,7 +854,7 @@ static int pav_resolve(const struct genl_ops *ops, struct genl_info *info)
 	return 0;
 }
 
-static int pav_pre_doit(const struct genl_ops *ops, struct sk_buff *skb, struct genl_info *info)
+static int pav_pre_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
 {
 	int code;
 
@@ -868,7 +869,7 @@ static int pav_pre_doit(const struct genl_ops *ops, struct sk_buff *skb, struct 
 	return code;
 }
 
-static void pav_post_doit(const struct genl_ops *ops, struct sk_buff *skb, struct genl_info *info)
+static void pav_post_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
 {
 	mutex_unlock(&pav_registry_lock);
 }

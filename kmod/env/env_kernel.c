@@ -34,6 +34,7 @@
 
 struct pav_dev {
 	struct block_device *bdev;
+	struct file *file;		/* pav_bdev_close() wants it */
 	char name[DISK_NAME_LEN + 6];	/* "/dev/" in front */
 };
 
@@ -244,7 +245,7 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
-	bdev = pav_bdev_open(path, dev);
+	bdev = pav_bdev_open(path, dev, &dev->file);
 	if (IS_ERR(bdev)) {
 		err = PTR_ERR(bdev);
 		switch (err) {
@@ -297,7 +298,7 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 	*why = NULL;
 	return dev;
 close:
-	pav_bdev_close(bdev);
+	pav_bdev_close(bdev, dev->file);
 free:
 	kfree(dev);
 	return ERR_PTR(err);
@@ -308,7 +309,7 @@ void pav_dev_close(struct pav_dev *dev)
 	if (IS_ERR_OR_NULL(dev))
 		return;
 	invalidate_bdev(dev->bdev);	/* what udev read of it while we wrote beside the page cache */
-	pav_bdev_close(dev->bdev);
+	pav_bdev_close(dev->bdev, dev->file);
 	kfree(dev);
 }
 

@@ -122,31 +122,30 @@ static void pav_disk_drained(struct percpu_ref *ref)
  *  - Discards and zeroes of any length: requests.c cuts them up, so the limits are what a bio can say.
  *  - NOWAIT is honoured: without memory at hand such a bio is sent back.
  */
-static void pav_disk_set_limits(struct gendisk *gd, const struct pav_disk_traits *traits)
+static struct queue_limits pav_disk_limits(const struct pav_disk_traits *traits)
 {
-	struct request_queue *q = gd->queue;
 	const unsigned int bio_max_sectors = round_down(UINT_MAX, PAV_CELL_BYTES) >> SECTOR_SHIFT;
+	const unsigned int request_sectors = PAV_REQ_MAX_CELLS << (PAV_CELL_SHIFT - SECTOR_SHIFT);
 
-	blk_queue_logical_block_size(q, PAV_CELL_BYTES);
-	blk_queue_physical_block_size(q, PAV_CELL_BYTES);
-	blk_queue_io_min(q, PAV_CELL_BYTES);
-	blk_queue_io_opt(q, traits->row_bytes);
-	blk_queue_chunk_sectors(q, PAV_REQ_MAX_CELLS << (PAV_CELL_SHIFT - SECTOR_SHIFT));
-	blk_queue_max_hw_sectors(q, PAV_REQ_MAX_CELLS << (PAV_CELL_SHIFT - SECTOR_SHIFT));
-	blk_queue_max_segments(q, USHRT_MAX);
-	blk_queue_max_segment_size(q, UINT_MAX);
-	blk_queue_update_dma_alignment(q, traits->dma_mask);
-	q->limits.discard_granularity = PAV_CELL_BYTES;
-	blk_queue_max_discard_sectors(q, bio_max_sectors);
-	blk_queue_max_write_zeroes_sectors(q, bio_max_sectors);
-	blk_queue_flag_set(QUEUE_FLAG_NONROT, q);
-	blk_queue_flag_clear(QUEUE_FLAG_ADD_RANDOM, q);
-	blk_queue_flag_set(QUEUE_FLAG_IO_STAT, q);
-	blk_queue_flag_set(QUEUE_FLAG_NOWAIT, q);
+	return (struct queue_limits) {
+		.logical_block_size = PAV_CELL_BYTES,
+		.physical_block_size = PAV_CELL_BYTES,
+		.io_min = PAV_CELL_BYTES,
+		.io_opt = traits->row_bytes,
+		.chunk_sectors = request_sectors,
+		.max_hw_sectors = request_sectors,
+		.max_segments = USHRT_MAX,
+		.max_segment_size = UINT_MAX,
+		.dma_alignment = max(traits->dma_mask, SECTOR_SIZE - 1U),
+		.discard_granularity = PAV_CELL_BYTES,
+		.max_hw_discard_sectors = bio_max_sectors,
+		.max_write_zeroes_sectors = bio_max_sectors,
+	};
 }
 
 struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_traits *traits)
 {
+	struct queue_limits limits = pav_disk_limits(traits);
 	struct pav_volume_info *info;
 	struct pav_disk *disk;
 	struct gendisk *gd;
@@ -174,10 +173,11 @@ struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_t
 		goto exit_ref;
 	disk->index = err;
 
-	err = -ENOMEM;
-	gd = pav_disk_alloc();
-	if (!gd)
+	gd = pav_disk_alloc(&limits);
+	if (IS_ERR(gd)) {
+		err = PTR_ERR(gd);
 		goto free_index;
+	}
 	disk->gd = gd;
 	gd->private_data = disk;	/* from here on put_disk() frees it all */
 	gd->fops = &pav_disk_ops;
@@ -186,7 +186,6 @@ struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_t
 	gd->minors = 1;
 	gd->flags |= GENHD_FL_NO_PART;	/* a partition table in a volume is the business of the hosts that use it */
 	snprintf(gd->disk_name, sizeof(gd->disk_name), "pav%u", disk->index);
-	pav_disk_set_limits(gd, traits);
 	set_capacity(gd, info->cells << (PAV_CELL_SHIFT - SECTOR_SHIFT));
 	err = device_add_disk(NULL, gd, pav_disk_attr_groups);
 	if (err)

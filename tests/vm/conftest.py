@@ -3,8 +3,8 @@
 
 `world` is one pair of guests for the whole run. A test that fails leaves guests that nobody can vouch for, so they
 are power-cycled before the next one; guests that hang are found before the next test and booted again. After each test the kernels'
-messages must be clean, unless the test is marked `dirty_dmesg`. Markers: `smoke` for what fits into `make test`, `long` for the rest,
-`limit(seconds)` for a test that may take longer than LIMITS says.
+messages must be clean, unless the test is marked `dirty_dmesg`. Markers: `long` keeps a test out of `make test`, `smoke` puts it
+into `make matrix`, `limit(seconds)` for a test that may take longer than LIMITS says.
 
 How a test ended is told when it ends: on the terminal if it failed, with its reason and the guests' last words; and in the file
 PAV_RESULTS, a line of JSON for each step, so that a run that is cut off has told what it knew.
@@ -12,6 +12,7 @@ PAV_RESULTS, a line of JSON for each step, so that a run that is cut off has tol
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from vm import World  # noqa: E402
 from vm.pace import factor, machine, patience  # noqa: E402
+
+# The kernel that guests run (vm/kernels.py), and the module built for it, as guests see it.
+KERNEL = os.environ.get("PAV_VM_KERNEL", "")
+MODULE = f"/mnt/repo/build/kmod{KERNEL and '-' + KERNEL}/pavraid.ko"
+# Failing memory and I/O at will is for a kernel made for that.
+collect_ignore = [] if KERNEL == "debug" else ["test_faults.py"]
 
 failed = pytest.StashKey()
 marks = pytest.StashKey()
@@ -35,7 +42,7 @@ class TimeLimit(Exception):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "smoke: quick enough for `make test`")
+    config.addinivalue_line("markers", "smoke: of those in test_module.py, what `make matrix` runs on each kernel")
     config.addinivalue_line("markers", "long: only in `make test-long`")
     config.addinivalue_line("markers", "dirty_dmesg: the test provokes kernel warnings on purpose")
     config.addinivalue_line("markers", "limit(seconds): how long the test may take on a quiet machine")
@@ -128,6 +135,12 @@ def pytest_runtest_teardown(item):
 
 
 # ---- guests ----
+
+def build_module():
+    subprocess.run(["make", "-s", "-C", Path(__file__).resolve().parents[2], "module", f"KERNEL={KERNEL}"], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
 
 @pytest.fixture(scope="session")
 def say(request):

@@ -13,12 +13,12 @@ import hashlib
 import itertools
 import os
 import random
-import subprocess
 import time
 
 import pytest
 
 import pavnl
+from conftest import MODULE, build_module
 from pavnl import REPO, Refused
 from vm.guest import Spec
 from vm.world import World
@@ -26,7 +26,6 @@ from vm.pace import wait_until
 from writer import Writer
 
 MIB = 1 << 20
-MODULE = "/mnt/repo/build/kmod/pavraid.ko"
 SEED = int(os.environ.get("PAV_SEED", "1"))
 CUTS = int(os.environ.get("PAV_CUTS", "20"))
 PAIRS = int(os.environ.get("PAV_PAIRS", "30"))
@@ -48,7 +47,7 @@ def report(say):
 
 def one_guest(say, **spec):
     """A world of one target."""
-    subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
+    build_module()
     assert (REPO / "build/cmake/tests/demo/ledger").exists(), "build it first: make userland"
     with World((Spec("target", addr=1, links=0, mem_mib=2048, cpus=2, **spec),), say=say) as world:
         yield world.target

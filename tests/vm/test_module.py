@@ -8,14 +8,14 @@ import os
 import random
 import re
 import struct
-import subprocess
 import time
 
 import pytest
 
 import pavnl
-from conftest import failed
-from pavnl import REPO, Refused, encode, message
+from checkers import assert_nothing_left, forget_leaks
+from conftest import MODULE, build_module, failed
+from pavnl import Refused, encode, message
 from vm.guest import Spec
 from vm.world import World
 
@@ -24,15 +24,15 @@ MIB = 1 << 20
 CYCLES = int(os.environ.get("PAV_CYCLES", "100"))           # of insert, remove
 USE_CYCLES = int(os.environ.get("PAV_USE_CYCLES", "10"))    # of insert, use, remove: 6 s each under emulation
 FUZZ = int(os.environ.get("PAV_FUZZ", "2000"))              # mutated messages
-MODULE = "/mnt/repo/build/kmod/pavraid.ko"
 
 
 @pytest.fixture(scope="module")
 def guest(alone, say):
-    subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
+    build_module()
     spec = Spec("target", addr=1, links=0, drives=DRIVES, drive_mib=256, mem_mib=2048, cpus=2)
     with World((spec,), say=say) as world:
         world.target.broken = False
+        forget_leaks(world.target)
         yield world.target
 
 
@@ -97,12 +97,13 @@ def checksum(guest, device):
 
 # ---- coming and going ----
 
+@pytest.mark.smoke
 def test_insert_and_remove_many_times(guest):
     guest.sh(f"for i in $(seq {CYCLES}); do insmod {MODULE} && rmmod pavraid || exit 1; done", timeout=600)
-    assert guest.sh("grep -c pav_request /proc/slabinfo || true") == "0"
-    assert guest.sh("ps -eo comm | grep -c '^pav_' || true") == "0"
+    assert_nothing_left(guest)
 
 
+@pytest.mark.smoke
 def test_create_group_and_volume(guest, nl):
     insert(guest)
     nl.do("group-create", group="g1", drives=drives(guest))
@@ -116,6 +117,7 @@ def test_create_group_and_volume(guest, nl):
     assert nl.do("volume-get", group="g1", volume="v1")["block-device"] == volume["block-device"] == "pav0"
 
 
+@pytest.mark.smoke
 def test_block_device_limits(guest):
     def queue(name):
         return guest.sh(f"cat /sys/block/pav0/queue/{name}")
@@ -130,10 +132,12 @@ def test_block_device_limits(guest):
 
 # ---- data ----
 
+@pytest.mark.smoke
 def test_new_volume_reads_zero(guest):
     assert guest.sh("dd if=/dev/pav0 bs=1M count=64 iflag=direct status=none | tr -d '\\0' | wc -c") == "0"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("options", [
     dict(rw="randwrite", bs="4k", iodepth=32),
     dict(rw="randwrite", bsrange="4k-4m", blockalign="4k", iodepth=16),         # crosses 1 MiB boundaries
@@ -156,6 +160,7 @@ def test_file_system(guest, fs):
     guest.sh("umount /tmp/fs")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("how", ["blkdiscard -f", "blkdiscard -f -z"])
 def test_unmapped_reads_zero(guest, nl, how):
     guest.sh("dd if=/dev/urandom of=/dev/pav0 bs=1M count=40 oflag=direct status=none", timeout=120)
@@ -170,6 +175,7 @@ def test_unmapped_reads_zero(guest, nl, how):
     assert nl.do("volume-get", group="g1", volume="v1")["mapped"] == mapped - 8000 * 4096
 
 
+@pytest.mark.smoke
 def test_whole_device_discard(guest, nl):
     guest.sh("blkdiscard -f /dev/pav0", timeout=120)
     assert nl.do("volume-get", group="g1", volume="v1")["mapped"] == 0
@@ -242,6 +248,7 @@ def test_many_volumes(guest, nl):
 
 # ---- refusals ----
 
+@pytest.mark.smoke
 def test_in_use(guest, nl):
     settle(guest)
     keep = guest.spawn("exec 3</dev/pav0; sleep 60")
@@ -375,6 +382,7 @@ def expect_event(nl, job, **want):
     assert any(map(like, heard)), f"no event like {want} among {heard}"
 
 
+@pytest.mark.smoke
 def test_events(guest, nl):
     job = nl.listen()
     nl.do("volume-create", group="g1", volume="e1", size=MIB)
@@ -385,6 +393,7 @@ def test_events(guest, nl):
     assert events == [("volume-created", "g1", "e1"), ("volume-deleted", "g1", "e1")]
 
 
+@pytest.mark.smoke
 def test_data_outlives_a_sudden_stop(guest, nl):
     guest.sh("dd if=/dev/urandom of=/dev/pav0 bs=1M count=64 oflag=direct status=none", timeout=120)
     before = guest.sh("dd if=/dev/pav0 bs=1M count=64 iflag=direct status=none | sha256sum")
@@ -406,6 +415,7 @@ def test_data_outlives_a_sudden_stop(guest, nl):
     fio(guest, "after", filename="/dev/pav0", offset="64m", size="32m", rw="randwrite", bs="4k", iodepth=32, verify="crc32c", verify_fatal=1)
 
 
+@pytest.mark.smoke
 @pytest.mark.limit(max(300, 15 * USE_CYCLES))
 def test_insert_use_remove_many_times(guest, nl):
     """The whole life in one shell loop in the guest, so that the emulated time goes into the module."""
@@ -428,8 +438,7 @@ def test_insert_use_remove_many_times(guest, nl):
             {nl.nlpipe} pavraid 5 {exporting} | grep -q '^end 0' || exit 5
             rmmod pavraid || exit 6
         done""", timeout=30 * USE_CYCLES)
-    assert guest.sh("grep -c pav_request /proc/slabinfo || true") == "0"
-    assert guest.sh("ps -eo comm | grep -c '^pav_' || true") == "0"
+    assert_nothing_left(guest)
     insert(guest)
     nl.do("group-import", drives=drives(guest))
 
@@ -461,6 +470,7 @@ def test_corrupt_superblocks(guest, nl):
     assert {d["drive-state"] for d in nl.dump("drive-get", group="g1")} == {"active"}
 
 
+@pytest.mark.smoke
 def test_drive_fail_and_pull(guest, nl):
     guest.sh("dd if=/dev/urandom of=/dev/pav0 bs=1M count=32 oflag=direct status=none", timeout=120)
     before = guest.sh("dd if=/dev/pav0 bs=1M count=32 iflag=direct status=none | sha256sum")
@@ -520,3 +530,13 @@ def test_mutated_messages(guest, nl):
         answered += len(ends)
     assert answered == (FUZZ + 99) // 100 * 100
     nl.dump("group-get")
+
+
+@pytest.mark.smoke
+def test_removal(guest, nl):
+    """Whatever there was, the module goes, and leaves nothing behind."""
+    settle(guest)
+    for group in nl.dump("group-get"):
+        nl.do("group-export", group=group["group"])
+    guest.sh("rmmod pavraid")
+    assert_nothing_left(guest)

@@ -6,15 +6,14 @@ after a sudden stop.
 """
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import MODULE, build_module
 from vm.pace import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 PAVCFG = "/mnt/repo/build/cmake/userland/pavcfg"
-MODULE = "/mnt/repo/build/kmod/pavraid.ko"
 DRIVES, SPARES = 18, 2
 CONFIG = f"""
 zones: ( {{ id = 1; }} );
@@ -107,7 +106,7 @@ done; true"""
 
 @pytest.fixture(scope="module")
 def _array(_pair):
-    subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
+    build_module()
     assert (REPO / "build/cmake/userland/pavcfg").exists(), "build it first: make userland"
     _pair.boot()
     a = Array(_pair)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a kernel can say about a module that is gone. The leak detector and the lock checker are in the debug kernel only."""
+import time
+
+KMEMLEAK = "/sys/kernel/debug/kmemleak"
+YOUNG = 6       # seconds before kmemleak reports what nobody points to
+
+
+def forget_leaks(guest):
+    """What leaked until now is not the module's."""
+    guest.sh(f"[ ! -e {KMEMLEAK} ] || {{ echo scan >{KMEMLEAK} && echo clear >{KMEMLEAK}; }}", timeout=120)
+
+
+def assert_nothing_left(guest):
+    """After the module's removal: no thread, no slab cache, no memory. And the lock checker, which goes silent at its first report, is at work."""
+    assert guest.sh("grep -c pav_request /proc/slabinfo || true") == "0"
+    assert guest.sh("ps -eo comm | grep -c '^pav_' || true") == "0"
+    lockdep = guest.sh("cat /proc/lockdep_stats 2>/dev/null || true")
+    assert not lockdep or "debug_locks:                             1" in lockdep, lockdep
+    if guest.exec(["test", "-e", KMEMLEAK], check=False).code == 0:
+        guest.sh(f"echo scan >{KMEMLEAK}", timeout=120)
+        time.sleep(YOUNG)
+        leaks = guest.sh(f"echo scan >{KMEMLEAK}; cat {KMEMLEAK}", timeout=120)
+        assert not leaks, f"never freed:\n{leaks[:8000]}"
