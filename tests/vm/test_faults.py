@@ -26,8 +26,8 @@ MANY = 1_000_000        # faults that an injector may cause; it counts them down
 class Faults:
     """The kernel's fault injectors of these names, at work in the with statement; happened() says how often."""
 
-    def __init__(self, guest, *names, **settings):
-        self.guest, self.names = guest, names
+    def __init__(self, guest, *names, probability, **settings):
+        self.guest, self.names, self.probability = guest, names, probability
         self.settings = {"interval": 1, "verbose": 0, "times": MANY, **settings}
 
     def _write(self, **settings):
@@ -37,6 +37,7 @@ class Faults:
 
     def __enter__(self):
         self._write(**self.settings)
+        self._write(probability=self.probability)       # last, when it is settled who is to be hit
         return self
 
     def __exit__(self, *_):
