@@ -57,10 +57,15 @@ test-long: $(BUILD)/.deps ## everything, hours included
 	$(PYTHON) tests/run.py long
 
 SEEDS ?= 2000
-.PHONY: sim mutants
+MINUTES ?= 30
+.PHONY: sim exhaustive mutants
 sim: $(BUILD)/cmake/Makefile ## run the engine in the simulator: make sim SEEDS=N, on all cores
 	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS) pav_sim
 	$(BUILD)/cmake/tests/sim/pav_sim --seeds $(SEEDS)
+
+exhaustive: $(BUILD)/cmake/Makefile ## every moment of a power cut × every subset of what is not yet durable: make exhaustive MINUTES=N
+	+$(MAKE) -C $(BUILD)/cmake --no-print-directory -j$(JOBS) pav_sim
+	$(BUILD)/cmake/tests/sim/pav_sim --exhaustive --minutes $(MINUTES)
 
 mutants: $(BUILD)/cmake/Makefile ## put bugs into the engine, one by one: the simulator must find each
 	$(PYTHON) tests/sim/mutants.py

@@ -69,6 +69,7 @@ void Drive::submit(Command command)
 		break;
 	}
 	command.order = order_;
+	activity_++;
 	if (gone_)
 		command.error = -ENODEV;
 
@@ -101,6 +102,7 @@ void Drive::complete(uint64_t id)
 		fail("%s: command %lu completes, and is not in flight", name_.c_str(), id);
 	Command command = std::move(it->second);
 	commands_.erase(it);
+	activity_++;
 
 	switch (command.op) {
 	case PAV_IO_READ:
@@ -118,7 +120,7 @@ void Drive::complete(uint64_t id)
 		}
 		break;
 	case PAV_IO_WRITE:
-		write_completes(command);
+		write_completes(command, id);
 		break;
 	case PAV_IO_FLUSH:
 		if (command.error)
@@ -137,14 +139,14 @@ void Drive::complete(uint64_t id)
 		// The drive may keep what was discarded, or forget it.
 		for (unsigned int i = 0; i < command.cells && !command.error; i++)
 			if (m.rng().percent(50))
-				apply(command.block + i, nullptr, false);
+				apply(command.block + i, nullptr, false, id);
 		break;
 	}
 	m.trace().add(m.now_ns(), command.error ? "io error" : "io done", number_, id, static_cast<uint64_t>(-command.error));
 	command.done(command.error);
 }
 
-void Drive::write_completes(Command &command)
+void Drive::write_completes(Command &command, uint64_t id)
 {
 	Machine &m = *Machine::current();
 	Rng &rng = m.rng();
@@ -160,7 +162,7 @@ void Drive::write_completes(Command &command)
 		if (command.error != -ENODEV)
 			for (unsigned int i = 0; i < command.cells; i++)
 				if (rng.percent(50))
-					apply(command.block + i, command.data[i], false);
+					apply(command.block + i, command.data[i], false, id);
 		return;
 	}
 	if (rng.one_in(rates.lost_write)) {
@@ -174,17 +176,17 @@ void Drive::write_completes(Command &command)
 		stats_.misdirected_writes++;
 	}
 	for (unsigned int i = 0; i < command.cells; i++)
-		apply(block + i, command.data[i], command.fua || !volatile_);
+		apply(block + i, command.data[i], command.fua || !volatile_, id);
 }
 
-void Drive::apply(uint64_t block, const CellRef &data, bool durable)
+void Drive::apply(uint64_t block, const CellRef &data, bool durable, uint64_t command)
 {
 	unreadable_.erase(block);
 	if (durable) {
 		media_[block] = data;
 		cache_.erase(block);	// what is older can come back no more
 	} else {
-		cache_[block].push_back({order_++, data});
+		cache_[block].push_back({order_++, data, command});
 	}
 }
 
@@ -209,14 +211,36 @@ void Drive::settle(uint64_t block, Rng &rng, unsigned int keep_percent)
 	cache_.erase(block);
 }
 
+// A write or discard under way is, block by block, one more content that may or may not have got there, after those that had completed.
+void Drive::leave_undecided()
+{
+	for (const auto &[id, command] : commands_)
+		if ((command.op == PAV_IO_WRITE || command.op == PAV_IO_DISCARD) && !command.error)
+			for (unsigned int i = 0; i < command.cells; i++)
+				cache_[command.block + i].push_back({order_++, command.op == PAV_IO_WRITE ? command.data[i] : nullptr, id});
+}
+
+std::vector<Drive::Unflushed> Drive::unflushed() const
+{
+	std::map<uint64_t, Unflushed> by_command;
+
+	for (const auto &[block, versions] : cache_)
+		for (const Cached &version : versions)
+			by_command[version.command].cells.emplace_back(block, version.data);
+	for (const auto &[id, command] : commands_)
+		if ((command.op == PAV_IO_WRITE || command.op == PAV_IO_DISCARD) && !command.error)
+			for (unsigned int i = 0; i < command.cells; i++)
+				by_command[id].cells.emplace_back(command.block + i, command.op == PAV_IO_WRITE ? command.data[i] : nullptr);
+	std::vector<Unflushed> out;
+
+	for (auto &[id, one] : by_command)
+		out.push_back(std::move(one));
+	return out;
+}
+
 void Drive::power_cut(Rng &rng, unsigned int keep_percent)
 {
-	// A write under way is, block by block, one more content that may or may not have got there, after those that had completed.
-	for (const auto &[id, command] : commands_) {
-		if (command.op == PAV_IO_WRITE && !command.error)
-			for (unsigned int i = 0; i < command.cells; i++)
-				cache_[command.block + i].push_back({order_++, command.data[i]});
-	}
+	leave_undecided();
 	commands_.clear();
 	while (!cache_.empty())
 		settle(cache_.begin()->first, rng, keep_percent);
@@ -228,12 +252,9 @@ void Drive::vanish(Rng &rng)
 		return;
 	gone_ = true;
 	stats_.vanished++;
-	for (auto &[id, command] : commands_) {
-		if (command.op == PAV_IO_WRITE && !command.error)
-			for (unsigned int i = 0; i < command.cells; i++)
-				cache_[command.block + i].push_back({order_++, command.data[i]});
+	leave_undecided();
+	for (auto &[id, command] : commands_)
 		command.error = -ENODEV;
-	}
 	while (!cache_.empty())
 		settle(cache_.begin()->first, rng, 50);
 }

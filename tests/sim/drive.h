@@ -85,6 +85,15 @@ public:
 	FaultRates rates;
 	std::function<void(const Command &)> on_submit;	// the world's checks
 
+	// ---- for who chooses himself what a power cut leaves ----
+	// One write or discard that is not durable: it may be on the drive after a cut, or not, or some of its blocks.
+	struct Unflushed {
+		std::vector<std::pair<uint64_t, CellRef>> cells;	// block, content
+	};
+	std::vector<Unflushed> unflushed() const;	// in the order in which the newer covers the older
+	const std::vector<CellRef> &durable() const { return media_; }
+	uint64_t activity() const { return activity_; }	// commands submitted and completed
+
 	// What a read would return now; null: zeroes. For tests and checkers.
 	CellRef peek(uint64_t block) const;
 	// A copy of everything at rest, for "was anything written?" and for stale drives. No command may be in flight.
@@ -95,10 +104,12 @@ private:
 	struct Cached {
 		uint64_t order;
 		CellRef data;
+		uint64_t command;
 	};
 	void complete(uint64_t id);
-	void apply(uint64_t block, const CellRef &data, bool durable);
-	void write_completes(Command &command);
+	void apply(uint64_t block, const CellRef &data, bool durable, uint64_t command = 0);
+	void write_completes(Command &command, uint64_t id);
+	void leave_undecided();				// what is in flight becomes content that may or may not have got there
 	void settle(uint64_t block, Rng &rng, unsigned int keep_percent);
 
 	std::string name_;
@@ -108,7 +119,7 @@ private:
 	std::map<uint64_t, std::vector<Cached>> cache_;	// completed, not durable; oldest first
 	std::set<uint64_t> unreadable_;
 	std::map<uint64_t, Command> commands_;		// in flight, by number
-	uint64_t next_command_ = 1, order_ = 1;
+	uint64_t next_command_ = 1, order_ = 1, activity_ = 0;
 	DriveStats stats_;
 };
 

@@ -192,13 +192,13 @@ void Load::finish(Request &r)
 	}
 	const int user = r.user;
 
-	if (user < 0)
+	if (user == of_verify)
 		verify_in_flight_--;
 	// The engine still has the request in its hands until it returns from here; its memory must not be used again before.
 	machine_->after(1, [this, &r] { free_requests_.push_back(&r); });
 	if (user >= 0)
 		user_later(user, error ? 50 : 1);
-	else
+	else if (user == of_verify)
 		machine_->after(1, [this] { verify_more(); });
 }
 
@@ -250,6 +250,35 @@ void Load::user_turn(int user)
 	submit(r, *v, op, chunk * chunk_cells + offset, cells);
 }
 
+void Load::ask(size_t nth, pav_req_op op, uint64_t lba, unsigned int cells)
+{
+	const std::vector<VolumeModel *> all = living();
+	Request &r = take(cells);
+
+	r.user = of_script;
+	submit(r, *all.at(nth % all.size()), op, lba, cells);
+}
+
+Load::Saved Load::save() const
+{
+	Saved out{{}, time_, next_version_, next_uid_};
+
+	for (const auto &model : models_)
+		out.models.push_back(*model);
+	return out;
+}
+
+void Load::restore(const Saved &saved)
+{
+	models_.clear();
+	for (const VolumeModel &model : saved.models)
+		models_.push_back(std::make_unique<VolumeModel>(model));
+	time_ = saved.time;
+	next_version_ = saved.next_version;
+	next_uid_ = saved.next_uid;
+	cut();
+}
+
 // ---- reading everything back ----
 
 void Load::start_verify()
@@ -271,7 +300,7 @@ void Load::start_verify()
 			lba = next;
 		}
 		for (const uint64_t chunk : v->chunks)
-			if (rng_.percent(plan_.spread ? 1 : 20))
+			if (rng_.percent(plan_.verify_holes_percent))
 				verify_.push_back({v, chunk * chunk_cells, chunk_cells});
 	}
 	for (unsigned int i = 0; i < verifiers; i++)
@@ -288,7 +317,7 @@ void Load::verify_more()
 	verify_in_flight_++;
 	Request &r = take(span.cells);
 
-	r.user = -1;
+	r.user = of_verify;
 	submit(r, *span.volume, PAV_READ, span.lba, span.cells);
 }
 

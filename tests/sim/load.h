@@ -69,6 +69,25 @@ public:
 	uint64_t completed() const { return completed_; }
 	uint64_t oldest_request_ns() const;	// when the oldest request in flight began; UINT64_MAX: none
 
+	// ---- for a script, in place of users ----
+	// One request for the @nth volume; done when quiet() says so.
+	void ask(size_t nth, pav_req_op op, uint64_t lba, unsigned int cells);
+	enum class Control { create, remove, change, checkpoint };
+	void control(Control what);	// process context
+	size_t volumes() { return living().size(); }
+
+	// The model as it is, to come back to it: what users have seen, not what is in flight.
+	struct Saved {
+		std::vector<VolumeModel> models;
+		Time time;
+		VersionId next_version;
+		uint64_t next_uid;
+	};
+	Saved save() const;
+	void restore(const Saved &saved);
+	// A number for what users have seen and may expect: equal ones are equal, in one history.
+	uint64_t history() const { return time_ + stats_.control * 0x10001 + (control_running_ ? 0x100000001 : 0); }
+
 	// Control operations until the users stop. Process context, its own fiber.
 	void control_fiber();
 	// A first volume, so that there is something to do. Process context.
@@ -88,7 +107,7 @@ private:
 		VolumeOracle::Write write{};
 		Time began = 0;
 		uint64_t began_ns = 0, serial = 0;
-		int user = -1;			// -1: of the verification
+		int user = of_verify;
 		bool in_flight = false;
 	};
 	struct Span {
@@ -96,6 +115,8 @@ private:
 		uint64_t lba;
 		unsigned int cells;
 	};
+
+	static constexpr int of_verify = -1, of_script = -2;	// in place of a user's number
 
 	Request &take(unsigned int cells);
 	void submit(Request &r, VolumeModel &v, pav_req_op op, uint64_t lba, unsigned int cells);
@@ -113,6 +134,7 @@ private:
 	void do_delete(VolumeModel &v);
 	void do_change(VolumeModel &v);
 	void do_bad_input(VolumeModel &v);
+	void do_checkpoint();
 	// What a control call answered: 0, or a legal error, or the run fails. True: done.
 	bool judge(int result, const pav_err &err, const char *what, VolumeModel &v);
 	VolumeRecord observed(pav_volume *handle);

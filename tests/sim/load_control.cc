@@ -281,6 +281,16 @@ void Load::do_bad_input(VolumeModel &v)
 		fail("%s is refused with %d, and no word of why", what, result);
 }
 
+void Load::do_checkpoint()
+{
+	const int result = pav_engine_checkpoint(engine_);
+
+	machine_->trace().add(machine_->now_ns(), "checkpoint", static_cast<uint64_t>(-result));
+	if (result && !expect_.any_error_is_legal() && !(result == -ENOSPC && expect_.no_space_is_legal()) &&
+	    !(result == -ENOMEM && host_options().alloc_failures > alloc_failures_before_))
+		fail("checkpoint fails with %d", result);
+}
+
 void Load::ensure_volume()
 {
 	control_running_ = true;
@@ -304,16 +314,25 @@ void Load::control_turn()
 		do_change(*rng_.pick(all));
 	else if (dice < 75)
 		do_bad_input(*rng_.pick(all));
-	else if (dice < 90) {
-		const int result = pav_engine_checkpoint(engine_);
-
-		machine_->trace().add(machine_->now_ns(), "checkpoint", static_cast<uint64_t>(-result));
-		if (result && !expect_.any_error_is_legal() && !(result == -ENOSPC && expect_.no_space_is_legal()) &&
-		    !(result == -ENOMEM && host_options().alloc_failures > alloc_failures_before_))
-			fail("checkpoint fails with %d", result);
-	} else if (control_extra) {
+	else if (dice < 90)
+		do_checkpoint();
+	else if (control_extra)
 		control_extra();
-	}
+}
+
+void Load::control(Control what)
+{
+	std::vector<VolumeModel *> all = living();
+
+	control_running_ = true;
+	alloc_failures_before_ = host_options().alloc_failures;
+	if (what == Control::create)
+		do_create();
+	else if (what == Control::checkpoint)
+		do_checkpoint();
+	else if (!all.empty())
+		what == Control::remove ? do_delete(*all.back()) : do_change(*all.front());
+	control_running_ = false;
 }
 
 void Load::control_fiber()

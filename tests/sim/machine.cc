@@ -84,6 +84,51 @@ void old_stack(char *stack)
 	spare_stacks().push_back(stack);
 }
 
+// So is memory of a page and more: an engine takes a thousand of them at each start. Not under AddressSanitizer, which is to see who looks at them late.
+std::vector<void *> &spare_memory(size_t bytes)
+{
+	static std::unordered_map<size_t, std::vector<void *>> spare;
+	return spare[bytes];
+}
+
+constexpr size_t page = 4096;
+
+size_t rounded_up(size_t bytes, size_t align)
+{
+	return (std::max<size_t>(bytes, 1) + align - 1) / align * align;
+}
+
+bool is_recycled(size_t rounded)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return false;
+#else
+	return rounded >= page;
+#endif
+}
+
+void *new_memory(size_t rounded, size_t align)
+{
+	if (!is_recycled(rounded))
+		return align > alignof(std::max_align_t) ? std::aligned_alloc(align, rounded) : std::malloc(rounded);
+	std::vector<void *> &spare = spare_memory(rounded);
+
+	if (spare.empty())
+		return std::aligned_alloc(page, rounded_up(rounded, page));
+	void *p = spare.back();
+
+	spare.pop_back();
+	return p;
+}
+
+void old_memory(void *p, size_t rounded)
+{
+	if (is_recycled(rounded))
+		spare_memory(rounded).push_back(p);
+	else
+		std::free(p);
+}
+
 }  // namespace
 
 Machine *Machine::current()
@@ -100,7 +145,7 @@ Machine::Machine(Rng &rng, Trace &trace) : rng_(rng), trace_(trace)
 Machine::~Machine()
 {
 	for (auto &[p, allocation] : memory_)
-		std::free(p);
+		old_memory(p, allocation.bytes);
 	for (auto &fiber : fibers_)
 		old_stack(fiber->stack);
 	the_machine = nullptr;
@@ -327,13 +372,13 @@ void Machine::relax()
 
 void *Machine::alloc(size_t bytes, size_t align)
 {
-	const size_t rounded = (std::max<size_t>(bytes, 1) + align - 1) / align * align;
-	void *p = align > alignof(std::max_align_t) ? std::aligned_alloc(align, rounded) : std::malloc(std::max<size_t>(bytes, 1));
+	const size_t rounded = rounded_up(bytes, align);
+	void *p = new_memory(rounded, align);
 
 	if (!p)
 		fail("this computer has no %zu bytes left", bytes);
 	std::memset(p, 0, bytes);
-	memory_[p] = {bytes, ++allocations_};
+	memory_[p] = {rounded, ++allocations_};
 	return p;
 }
 
@@ -341,9 +386,12 @@ void Machine::free(void *p)
 {
 	if (!p)
 		return;
-	if (memory_.erase(p) == 0)
+	const auto it = memory_.find(p);
+
+	if (it == memory_.end())
 		fail("memory freed that was not allocated, or twice");
-	std::free(p);
+	old_memory(p, it->second.bytes);
+	memory_.erase(it);
 }
 
 std::string Machine::describe_leaks() const

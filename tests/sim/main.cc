@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // pav_sim: runs seeds, on several processes, and sums up what they met.
 #include "amplification.h"
+#include "exhaustive.h"
 #include "world.h"
 
 #include <CLI/CLI.hpp>
@@ -317,7 +318,17 @@ int main(int argc, char **argv)
 	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
 	app.add_option("--watchdog", o.watchdog_s, "seconds of real time a seed may take")->capture_default_str();
 	app.add_option("--skip", o.skip, "seeds to leave out")->delimiter(',');
-	app.add_flag("-v,--verbose", o.verbose, "print the trace (with --seed)");
+	pav::sim::ExhaustiveOptions all;
+	bool exhaustive = false;
+
+	app.add_flag("--exhaustive", exhaustive, "no seeds: a small group, every moment of a power cut, every subset of the writes that may have got there");
+	app.add_option("--minutes", all.minutes, "with --exhaustive: when to stop; 0: after the last of --rounds")->capture_default_str();
+	app.add_option("--rounds", all.rounds, "with --exhaustive: how many scripts; 0: until the time is up")->capture_default_str();
+	app.add_option("--round", all.first_round, "with --exhaustive: the first script")->check(CLI::Range(1, 1000))->capture_default_str();
+	app.add_option("--part", all.part, "with --exhaustive: this part of the states alone")->capture_default_str();
+	app.add_option("--parts", all.parts, "with --exhaustive: of so many parts")->check(CLI::Range(1, 1000))->capture_default_str();
+	app.add_option("--state", all.state, "with --exhaustive: check this state alone, in this process");
+	app.add_flag("-v,--verbose", o.verbose, "print the trace (with --seed or --state)");
 	app.add_flag("--json", o.json, "the summary as JSON");
 	app.add_flag("--hash", o.hash, "print only a hash of all traces, to compare runs");
 	app.add_flag("-k,--keep-going", o.keep_going, "run the other seeds too when one fails");
@@ -337,6 +348,15 @@ int main(int argc, char **argv)
 	if (amplify)
 		return amplification(a, o.json);
 
+	if (exhaustive) {
+		all.jobs = o.jobs;
+		all.watchdog_s = o.watchdog_s;
+		all.keep_going = o.keep_going;
+		all.verbose = o.verbose;
+		all.program = o.program;
+		catch_signals();
+		return pav::sim::run_exhaustive(all);
+	}
 	if (app.count("--seed")) {
 		Tally tally;
 

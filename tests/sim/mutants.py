@@ -3,9 +3,12 @@
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
 Each mutant is one edit: exact old text, new text. Only its own file is compiled anew and linked with the rest. Seeds that fail without any bug are
-left out, so that they catch nothing by accident. Prints a table; ends with 1 if a mutant survived or an old text is not there any more.
+left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources: --resume goes on where an earlier run
+stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
 """
 import argparse
+import hashlib
+import json
 import pathlib
 import re
 import shutil
@@ -16,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CMAKE = ROOT / "build/cmake"
 WORK = ROOT / "build/mutants"
+RESULTS = ROOT / "build/mutants.json"
 
 from mutant_list import MUTANTS
 
@@ -37,7 +41,6 @@ def build_base():
 
 def compile_command(source):
     """How CMake compiles @source, from compile_commands.json, as a list."""
-    import json
     import shlex
     for entry in json.loads((CMAKE / "compile_commands.json").read_text()):
         if entry["file"] == str(source):
@@ -74,29 +77,73 @@ def first_failure(binary, seeds, known, jobs, watchdog):
     return (failed[0], why[0] if why else "crash") if failed else (None, None)
 
 
+def sources_hash():
+    """Of all that decides what a seed does."""
+    h = hashlib.sha256()
+    for part in ("kmod", "raid6", "tests/sim"):
+        for file in sorted((ROOT / part).rglob("*")):
+            if file.suffix in (".c", ".h", ".cc", ".py") and file.is_file():
+                h.update(file.read_bytes())
+    return h.hexdigest()
+
+
+class Results:
+    """What is known of each mutant: {name: {seed, why}}; of other sources than these nothing is."""
+
+    def __init__(self):
+        self.sources = sources_hash()
+        kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        self.known = kept.get("known")
+        self.of = kept.get("mutants", {})
+        if kept.get("sources") != self.sources:
+            self.known, self.of = None, {}
+
+    def save(self):
+        RESULTS.write_text(json.dumps({"sources": self.sources, "known": self.known, "mutants": self.of}, indent="\t"))
+
+
+def table(results, mutants):
+    killed = 0
+    print("| Bug | In | Caught by seed | As |\n|---|---|---|---|")
+    for name, file, *_ in mutants:
+        r = results.of.get(name)
+        killed += bool(r and r["seed"])
+        print(f"| {name} | {file} | {r['seed'] or '–'} | {r['why'] or 'not caught by %d seeds' % r['seeds']} |" if r else f"| {name} | {file} | ? | not run |")
+    print(f"\nkilled {killed} of {len(mutants)} mutants")
+    return 0 if killed == len(mutants) else 1
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--seeds", type=int, default=3000, help="how many seeds a mutant must survive to be called alive")
     ap.add_argument("--jobs", type=int, default=2)
     ap.add_argument("--watchdog", type=int, default=60, help="seconds a seed may take")
     ap.add_argument("--only", help="mutants whose name contains this")
-    ap.add_argument("--known", default="", help="seeds that fail without a bug, separated by commas; default: found by running them all first")
-    ap.add_argument("--table", action="store_true", help="print the result as a table for README.md")
+    ap.add_argument("--part", default="1/1", help="K/N: every N-th mutant from the K-th on")
+    ap.add_argument("--resume", action="store_true", help="leave out those with a result of these sources")
+    ap.add_argument("--known", help="seeds that fail without a bug, separated by commas; default: found by running them all first")
+    ap.add_argument("--table", action="store_true", help="only print the results there are, as the table for README.md")
     args = ap.parse_args()
+    results = Results()
+    part, parts = map(int, args.part.split("/"))
+    mutants = [m for m in MUTANTS[part - 1::parts] if not args.only or args.only in m[0]]
 
+    if args.table:
+        return table(results, mutants)
     build_base()
-    if args.known:
-        known = {int(s) for s in args.known.split(",")}
-    else:
+    if args.known is not None:
+        results.known = [int(s) for s in args.known.split(",") if s]
+    elif results.known is None:
         print(f"running {args.seeds} seeds without a bug", flush=True)
         r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "--jobs", str(args.jobs), "-k", "--tail", "0"])
-        known = {int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M)}
-    if known:
-        print("left out, they fail without a bug:", *sorted(known), flush=True)
+        results.known = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
+    if results.known:
+        print("left out, they fail without a bug:", *results.known, flush=True)
 
-    killed, rows, broken = 0, [], 0
-    mutants = [m for m in MUTANTS if not args.only or args.only in m[0]]
+    broken = 0
     for n, (name, file, *edits) in enumerate(mutants, 1):
+        if args.resume and name in results.of:
+            continue
         source = WORK / "src" / file
         text = (ROOT / file).read_text()
         mutated = text
@@ -118,16 +165,14 @@ def main():
             broken += 1
             continue
         began = time.monotonic()
-        seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
+        seed, why = first_failure(binary, args.seeds, results.known, args.jobs, args.watchdog)
         took = time.monotonic() - began
-        killed += seed is not None
-        rows.append((name, file, seed, why))
+        results.of[name] = {"seed": seed, "why": why, "seeds": args.seeds}
+        results.save()
         print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"seed {seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds"), flush=True)
         binary.unlink()
-    if args.table:
-        print("\n| Bug | In | Caught by seed | As |\n|---|---|---|---|")
-        for name, file, seed, why in rows:
-            print(f"| {name} | {file} | {seed or '–'} | {why or 'not caught'} |")
+    done = [results.of[m[0]] for m in mutants if m[0] in results.of]
+    killed = sum(r["seed"] is not None for r in done)
     print(f"killed {killed} of {len(mutants)} mutants")
     return 0 if killed == len(mutants) and not broken else 1
 

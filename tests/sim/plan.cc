@@ -46,6 +46,8 @@ Plan::Plan(uint64_t seed)
 	huge_volumes = rng.percent(25);
 	spread = rng.percent(15) ? static_cast<unsigned int>(rng.range(50, 250)) : 0;
 
+	verify_holes_percent = spread ? 1 : 20;
+
 	incarnations = static_cast<unsigned int>(rng.range(2, 6));
 	requests_a_life = spread ? rng.range(200, 1500) : rng.range(20, 400);
 	if (spread) {
@@ -104,6 +106,35 @@ Plan::Plan(uint64_t seed)
 		control_ns *= 4;
 		requests_a_life = rng.range(200, 1200);
 	}
+}
+
+Plan Plan::small(uint64_t round)
+{
+	Plan p(round);
+	Rng rng(mix64(round) ^ 0x736d616c);	// "smal"
+
+	p.data_drives = 2;
+	p.drives = 4;
+	p.spares = 0;
+	p.segment_blocks = 16;
+	p.drive_blocks = 256 + 16 * 40;
+	p.volatile_cache = true;
+	p.reserve_percent = 0;
+	p.streams = 1;
+	p.cache_nodes = 64;
+	p.latency = {.read = 20'000, .write = 20'000, .flush = 20'000};
+	p.preemption = round % 3 == 0 ? static_cast<unsigned int>(rng.range(3, 100)) : 0;
+	p.alloc_failure = 0;
+	p.max_volumes = 2;
+	p.unstable_percent = 0;
+	p.churn = 2;
+	p.spread = 0;
+	p.huge_volumes = false;
+	p.verify_holes_percent = 0;
+	p.suspects.clear();
+	p.vanish = p.rot = p.bad_blocks = p.absent = p.third_loss = p.quick_loss = p.drop_pair_at_end = false;
+	p.rates = {};
+	return p;
 }
 
 std::string Plan::describe() const

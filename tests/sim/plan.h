@@ -15,6 +15,8 @@ namespace pav::sim {
 
 struct Plan {
 	explicit Plan(uint64_t seed);
+	// A small group without faults, for the exhaustive mode; @round varies it.
+	static Plan small(uint64_t round);
 	std::string describe() const;
 
 	// ---- group ----
@@ -40,6 +42,8 @@ struct Plan {
 	bool huge_volumes;
 	unsigned int churn;			// > 0: so many MiB of each volume are in use, about as much as the group can hold, and written again and again
 	unsigned int spread;			// > 0: so many MiB of each volume are in use, more than the map's cache holds
+
+	unsigned int verify_holes_percent;	// of the places where nothing was written: read back all the same
 
 	// ---- lives ----
 	unsigned int incarnations;

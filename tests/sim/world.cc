@@ -16,7 +16,7 @@ constexpr uint64_t events_limit = 5'000'000;
 
 }  // namespace
 
-World::World(uint64_t seed, bool verbose) : plan_(seed), rng_(seed), trace_(verbose), suspects_(plan_.suspects), load_(plan_, rng_, *this)
+World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), rng_(seed), trace_(verbose), suspects_(plan_.suspects), load_(plan_, rng_, *this)
 {
 	const unsigned int all = plan_.drives + plan_.spares;
 
@@ -99,7 +99,7 @@ void World::cut()
 		drive->power_cut(rng_, plan_.cut_keep_percent);
 }
 
-template <typename P> World::Outcome World::run_until(const char *what, P done)
+World::Outcome World::run_until(const char *what, const std::function<bool()> &done)
 {
 	const uint64_t deadline = machine_->now_ns() + patience_ns;
 
@@ -108,6 +108,7 @@ template <typename P> World::Outcome World::run_until(const char *what, P done)
 			return Outcome::cut;
 		if (!machine_->step())
 			fail("%s: nothing can happen any more; waiting: %s", what, machine_->stuck().c_str());
+		after_event();
 		if (machine_->now_ns() > deadline || machine_->events_run() > events_limit)
 			fail("%s takes for ever; waiting: %s", what, machine_->stuck().c_str());
 	}
@@ -115,7 +116,7 @@ template <typename P> World::Outcome World::run_until(const char *what, P done)
 }
 
 // Runs @body as a process of the machine, and the machine until it is done.
-template <typename F> World::Outcome World::as_process(const char *name, F body)
+World::Outcome World::as_process(const char *name, const std::function<void()> &body)
 {
 	bool done = false;
 

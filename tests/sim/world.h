@@ -6,6 +6,7 @@
 #include "load.h"
 #include "plan.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,15 +19,18 @@ using Tally = std::map<std::string, uint64_t>;
 
 class World : private Expectations {
 public:
-	World(uint64_t seed, bool verbose);
+	World(uint64_t seed, bool verbose) : World(Plan(seed), seed, verbose) {}
+	World(Plan plan, uint64_t seed, bool verbose);
+	~World() override = default;
 
 	void run();	// ends the process by fail() if anything is wrong
 	const Trace &trace() const { return trace_; }
 	const Plan &plan() const { return plan_; }
 	void add_to(Tally &tally) const;
 
-private:
+protected:
 	enum class Outcome { ok, cut, refused };
+	virtual void after_event() {}	// the machine has run one event, and stands still
 
 	bool no_space_is_legal() const override;
 	bool any_error_is_legal() const override { return lost_third_; }
@@ -35,8 +39,8 @@ private:
 	void power_on(bool may_fail_allocations);
 	void power_off(const char *how);	// orderly: checks that nothing is left
 	void cut();
-	template <typename P> Outcome run_until(const char *what, P done);
-	template <typename F> Outcome as_process(const char *name, F body);
+	Outcome run_until(const char *what, const std::function<bool()> &done);
+	Outcome as_process(const char *name, const std::function<void()> &body);
 	bool create();
 	Outcome open(const std::vector<unsigned int> &absent, bool may_refuse = false);
 	Outcome read_back();

@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0
+// The script, its points, and what is checked in each state.
+#include "exhaustive.h"
+
+#include <algorithm>
+#include <ctime>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace pav::sim {
+
+namespace {
+
+constexpr unsigned int samples = 64;	// subsets by chance where there are too many
+constexpr unsigned int torn_samples = 4;	// of blocks, where subsets are of writes
+constexpr int exit_stopped = 4;
+
+template <typename T> T *shared_memory(size_t n)
+{
+	void *p = mmap(nullptr, n * sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		fail("no memory to share between processes");
+	return static_cast<T *>(p);
+}
+
+double now_s()
+{
+	timespec t{};
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
+// Every choice of some of @n, as masks.
+std::vector<std::vector<bool>> all_of(size_t n)
+{
+	std::vector<std::vector<bool>> out;
+
+	for (uint64_t mask = 0; mask < uint64_t{1} << n; mask++) {
+		std::vector<bool> one(n);
+
+		for (size_t i = 0; i < n; i++)
+			one[i] = mask >> i & 1;
+		out.push_back(std::move(one));
+	}
+	return out;
+}
+
+}  // namespace
+
+// ---- what processes share ----
+
+SharedSet::SharedSet() : slots_(shared_memory<std::atomic<uint64_t>>(room)), used_(shared_memory<std::atomic<uint64_t>>(1)) {}
+
+bool SharedSet::contains(uint64_t key) const
+{
+	key |= key == 0;
+	for (size_t i = key % room;; i = (i + 1) % room) {
+		const uint64_t there = slots_[i].load(std::memory_order_relaxed);
+
+		if (there == key || there == 0)
+			return there == key;
+	}
+}
+
+bool SharedSet::claim(uint64_t key)
+{
+	key |= key == 0;
+	for (size_t i = key % room;; i = (i + 1) % room) {
+		uint64_t there = 0;
+
+		if (slots_[i].compare_exchange_strong(there, key)) {
+			if (used_->fetch_add(1) > room / 2)
+				fail("simulator: the set of states seen is full");
+			return true;
+		}
+		if (there == key)
+			return false;
+	}
+}
+
+std::string Subset::text() const
+{
+	std::string out = blocks ? "b" : "w";
+
+	for (const bool one : kept)
+		out += one ? '1' : '0';
+	return out;
+}
+
+// ---- points ----
+
+Exhaustive::Exhaustive(const Setting &setting) : World(Plan::small(setting.round), setting.round, setting.verbose), setting_(setting)
+{
+	for (size_t from = 0; !setting_.only.empty() && from != std::string::npos + 1;) {
+		const size_t to = setting_.only.find(':', from);
+
+		wanted_.push_back(setting_.only.substr(from, to - from));
+		from = to + (to != std::string::npos);
+		if (to == std::string::npos)
+			break;
+	}
+}
+
+bool Exhaustive::time_is_up() const
+{
+	return (setting_.shared && setting_.shared->stop) || (setting_.deadline_s > 0 && now_s() > setting_.deadline_s);
+}
+
+bool Exhaustive::something_new()
+{
+	uint64_t activity = 0;
+
+	for (const auto &drive : drives_)
+		activity += drive->activity();
+	if (activity == activity_ && load_.history() == history_)
+		return false;
+	activity_ = activity;
+	history_ = load_.history();
+	return true;
+}
+
+void Exhaustive::after_event()
+{
+	if (replay_) {
+		if (something_new())
+			replay_->push_back(look());
+	} else if (watching_ && !stopped_ && something_new()) {
+		number_++;
+		explore();
+	}
+}
+
+uint64_t Exhaustive::hash_of(unsigned int drive, uint64_t block, const CellRef &cell)
+{
+	if (!cell)
+		return 0;
+	const auto [it, fresh] = hashes_.try_emplace(cell.get(), cell, 0);	// kept, so that the address means this content for good
+
+	if (fresh) {
+		uint64_t hash = 0x63656c6c;
+
+		for (size_t i = 0; i < cell_bytes; i += sizeof hash) {
+			uint64_t word;
+
+			std::memcpy(&word, cell->data() + i, sizeof word);
+			hash = (std::rotl(hash, 23) ^ word) * 0x9e3779b97f4a7c15;
+		}
+		it->second.second = mix64(hash);
+	}
+	return mix64(it->second.second ^ mix64(uint64_t{drive} << 32 | block));
+}
+
+Exhaustive::Point Exhaustive::look()
+{
+	Point out;
+
+	out.history = load_.history();
+	out.hash = mix64(out.history ^ mix64(setting_.round));
+	for (unsigned int d = 0; d < drives_.size(); d++) {
+		const std::vector<CellRef> &durable = drives_[d]->durable();
+
+		out.durable.push_back(durable);
+		for (uint64_t b = 0; b < durable.size(); b++)
+			out.hash += hash_of(d, b, durable[b]);
+		for (auto &one : drives_[d]->unflushed())
+			out.writes.push_back({d, std::move(one.cells)});
+	}
+	out.users = load_.save();
+	return out;
+}
+
+std::vector<Exhaustive::Unit> Exhaustive::units(const Point &point, bool blocks)
+{
+	std::vector<Unit> out;
+
+	if (!blocks)
+		return point.writes;
+	for (const Unit &write : point.writes)
+		for (const auto &cell : write.cells)
+			out.push_back({write.drive, {cell}});
+	return out;
+}
+
+uint64_t Exhaustive::key(const Point &point, const Subset &subset)
+{
+	const std::vector<Unit> all = units(point, subset.blocks);
+	std::map<std::pair<unsigned int, uint64_t>, const CellRef *> newest;
+	uint64_t out = point.hash;
+
+	for (size_t i = 0; i < all.size(); i++)
+		for (const auto &[block, cell] : all[i].cells)
+			if (subset.kept[i])
+				newest[{all[i].drive, block}] = &cell;
+	for (const auto &[where, cell] : newest)
+		out += hash_of(where.first, where.second, *cell) - hash_of(where.first, where.second, point.durable[where.first][where.second]);
+	return mix64(out);
+}
+
+std::vector<Subset> Exhaustive::subsets(const Point &point, bool &sampled)
+{
+	const size_t writes = point.writes.size(), blocks = units(point, true).size();
+	std::vector<Subset> out;
+	Rng rng(mix64(point.hash) ^ writes);
+	const auto by_chance = [&](bool of_blocks, unsigned int n) {
+		const size_t of = of_blocks ? blocks : writes;
+
+		while (n--) {
+			std::vector<bool> kept(of);
+			const auto percent = static_cast<unsigned int>(rng.below(101));
+
+			for (size_t i = 0; i < of; i++)
+				kept[i] = rng.percent(percent);
+			out.push_back({of_blocks, std::move(kept)});
+		}
+	};
+
+	sampled = writes > max_units;
+	if (!sampled) {
+		const bool of_blocks = blocks <= max_units;
+
+		for (auto &kept : all_of(of_blocks ? blocks : writes))
+			out.push_back({of_blocks, std::move(kept)});
+		if (!of_blocks)
+			by_chance(true, torn_samples);
+		return out;
+	}
+	for (const bool most : {false, true}) {
+		out.push_back({false, std::vector<bool>(writes, most)});
+		for (size_t i = 0; i < writes; i++) {
+			out.push_back({false, std::vector<bool>(writes, most)});
+			out.back().kept[i] = !most;
+		}
+	}
+	by_chance(false, samples);
+	by_chance(true, torn_samples);
+	return out;
+}
+
+// ---- what is done at a point ----
+
+void Exhaustive::explore()
+{
+	at_ = std::to_string(setting_.round) + ":" + std::to_string(number_);
+	if (!wanted_.empty()) {
+		if (std::to_string(number_) == wanted_.at(1))
+			explore_here(look());	// ends the process
+		return;
+	}
+	const Point point = look();
+	bool sampled;
+	const std::vector<Subset> all = subsets(point, sampled);
+	RoundCounts &n = counts();
+
+	if (setting_.pass == 1 && setting_.seen->claim(mix64(setting_.round << 32 ^ number_) ^ 0x706f696e74)) {	// "point"
+		n.points++;
+		n.sampled_points += sampled;
+	}
+	// Whoever comes to a point where all is done need not fork.
+	if (setting_.pass == 1 && std::all_of(all.begin(), all.end(), [&](const Subset &s) {
+		    const uint64_t k = key(point, s);
+		    return !ours(k) || setting_.seen->contains(k);
+	    }))
+		return;
+	if (time_is_up()) {
+		stopped_ = true;
+		return;
+	}
+	for (;;) {
+		std::fflush(nullptr);
+		const pid_t pid = fork();
+
+		if (pid < 0)
+			fail("fork: %s", std::strerror(errno));
+		if (pid == 0) {
+			explore_here(point);
+			_exit(0);
+		}
+		int status = 0;
+
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			return;
+		if (!(WIFEXITED(status) && WEXITSTATUS(status) == exit_stopped)) {
+			// The state is claimed: the next child goes on behind it.
+			if (++setting_.shared->failures >= (setting_.keep_going ? 1000 : 3))
+				setting_.shared->stop = true;
+			std::fprintf(stderr, "state %s failed\n", setting_.shared->state[setting_.job]);
+			if (!time_is_up())
+				continue;
+		}
+		stopped_ = true;
+		return;
+	}
+}
+
+void Exhaustive::explore_here(const Point &point)
+{
+	bool sampled;
+	std::vector<Subset> all = subsets(point, sampled);
+	const std::string here = at_;
+
+	watching_ = false;
+	cut();
+	if (!wanted_.empty()) {
+		Subset s{wanted_.at(2).at(0) == 'b', {}};
+
+		for (const char c : wanted_[2].substr(1))
+			s.kept.push_back(c == '1');
+		at_ = here + ":" + s.text();
+		if (wanted_.size() > 3)
+			cut_replay(point, s);
+		else
+			check(point, s, nullptr);
+		std::printf("state %s: ok\n", setting_.only.c_str());
+		std::exit(0);
+	}
+	if (setting_.pass == 2) {
+		// Nothing got there, everything, and one in between: what the recovery finds is new, old, or torn.
+		Rng rng(point.hash);
+		std::vector<Subset> some = {all.front()};
+
+		if (all.size() > 1)
+			some.push_back(all[sampled ? point.writes.size() + 1 : (size_t{1} << all.front().kept.size()) - 1]);
+		if (all.size() > 2)
+			some.push_back(rng.pick(all));
+		all = std::move(some);
+	}
+	for (const Subset &subset : all) {
+		const uint64_t k = key(point, subset);
+
+		if (!ours(k))
+			continue;
+		if (time_is_up())
+			_exit(exit_stopped);
+		at_ = here + ":" + subset.text();
+		if (!setting_.seen->claim(setting_.pass == 1 ? k : mix64(k ^ 0x7265706c6179))) {	// "replay"
+			(setting_.pass == 1 ? counts().alike : counts().replay_alike)++;
+		} else if (setting_.pass == 1) {
+			counts().states++;
+			check(point, subset, nullptr);
+		} else {
+			counts().recoveries++;
+			cut_replay(point, subset);
+		}
+	}
+}
+
+void Exhaustive::prepare(const Point &point, const Subset &subset)
+{
+	const std::vector<Unit> all = units(point, subset.blocks);
+	std::vector<std::vector<CellRef>> content = point.durable;
+
+	if (subset.kept.size() != all.size())
+		fail("simulator: %s names %zu writes, there are %zu: is it of these sources?", at_.c_str(), subset.kept.size(), all.size());
+	for (size_t i = 0; i < all.size(); i++)
+		for (const auto &[block, cell] : all[i].cells)
+			if (subset.kept[i])
+				content[all[i].drive][block] = cell;
+	for (size_t d = 0; d < drives_.size(); d++)
+		drives_[d]->restore(std::move(content[d]));
+	load_.restore(point.users);
+	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
+	suspects_.clear();
+	controls_ = 0;
+	power_on(false);
+}
+
+// Opens the group in the state and reads back all there is. Every fourth time once more, without two drives; every eighth, users go on to work after it.
+// @replay: gets the recovery's own points.
+void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Point> *replay)
+{
+	const uint64_t k = key(point, subset);
+	const unsigned int first = static_cast<unsigned int>(k >> 20) % 4, second = (first + 1 + static_cast<unsigned int>(k >> 40) % 3) % 4;
+	const auto recover = [&](const std::vector<unsigned int> &absent) {
+		if (open(absent) != Outcome::ok)
+			fail("the group does not open");
+		read_back();
+	};
+
+	if (setting_.shared)
+		std::snprintf(setting_.shared->state[setting_.job], sizeof setting_.shared->state[0], "%s", at_.c_str());
+	alarm(setting_.watchdog_s);
+	prepare(point, subset);
+	activity_ = 0;
+	replay_ = replay;
+	recover({});
+	replay_ = nullptr;
+	cut();
+	if (!replay && k % 4 == 1) {
+		prepare(point, subset);
+		suspects_ = {first, second};
+		recover(suspects_);
+		cut();
+		if (setting_.shared)
+			counts().without_two++;
+	}
+	if (!replay && k % 8 == 2) {
+		prepare(point, subset);
+		recover({});
+		as_process("first volume", [this] { load_.ensure_volume(); });
+		for (uint64_t i = 0; i < 8; i++)
+			write(i * 3 + (k >> 8) % 200, 1 + (k >> i) % 4);
+		begin(Load::Control::checkpoint);
+		settle();
+		write(0, 12);
+		settle();
+		close();
+		suspects_ = {first, second};
+		power_on(false);
+		recover(suspects_);
+		cut();
+		if (setting_.shared)
+			counts().lives_after++;
+	}
+	alarm(0);
+}
+
+// Pass 2: the recovery from this state is cut in its turn.
+void Exhaustive::cut_replay(const Point &point, const Subset &subset)
+{
+	std::vector<Point> points;
+	const std::string here = at_;
+
+	check(point, subset, &points);
+	for (size_t q = 0; q < points.size(); q++) {
+		const std::string there = here + ":" + std::to_string(q);
+
+		if (!wanted_.empty()) {
+			if (std::to_string(q) != wanted_.at(3))
+				continue;
+			Subset s{wanted_.at(4).at(0) == 'b', {}};
+
+			for (const char c : wanted_[4].substr(1))
+				s.kept.push_back(c == '1');
+			at_ = there + ":" + s.text();
+			check(points[q], s, nullptr);
+			continue;
+		}
+		bool sampled;
+		const std::vector<Subset> all = subsets(points[q], sampled);
+
+		counts().replay_points++;
+		counts().replay_sampled += sampled;
+		for (const Subset &s : all) {
+			if (time_is_up())
+				_exit(exit_stopped);
+			if (!setting_.seen->claim(key(points[q], s))) {
+				counts().replay_alike++;
+				continue;
+			}
+			counts().replay_states++;
+			at_ = there + ":" + s.text();
+			check(points[q], s, nullptr);
+		}
+		points[q] = {};
+	}
+	at_ = here;
+}
+
+// ---- scripts ----
+
+void Exhaustive::begin(Load::Control what)
+{
+	controls_++;
+	machine_->spawn("control", [this, what] {
+		load_.control(what);
+		controls_--;
+	});
+}
+
+void Exhaustive::settle()
+{
+	run_until("the script's work", [this] { return controls_ == 0 && load_.quiet(); });
+}
+
+bool Exhaustive::pass()
+{
+	power_on(false);
+	while (!create())
+		power_on(false);
+	script();
+	if (!wanted_.empty())
+		fail("simulator: round %lu has only %lu points", setting_.round, number_);
+	return !stopped_;
+}
+
+void Exhaustive::script()
+{
+	power_on(false);
+	open({});
+	if (setting_.round % 4 == 2)
+		fill();
+	watching_ = true;
+	if (setting_.round == 1)
+		first_steps();
+	else
+		drawn_steps();
+	close();
+	watching_ = false;
+}
+
+void Exhaustive::first_steps()
+{
+	begin(Load::Control::create);
+	settle();
+	write(0, 1);
+	settle();
+	write(0, 1);
+	write(5, 3);
+	settle();
+	unmap(5, 1);
+	write(300, 1);
+	settle();
+	write(0, 1);
+	begin(Load::Control::checkpoint);
+	write(6, 2);
+	settle();
+	begin(Load::Control::change);
+	write(0, 2);
+	settle();
+}
+
+// Segments that the garbage collector has emptied, ever.
+uint64_t Exhaustive::emptied()
+{
+	uint64_t n = 0;
+
+	for (const Mark &mark : marks())
+		n += mark.name == "segment emptied" ? mark.count : 0;
+	return n;
+}
+
+// Users' blocks, written until a segment had to be emptied.
+void Exhaustive::fill()
+{
+	const uint64_t before = emptied();
+	struct pav_group_info info {};
+
+	as_process("first volume", [this] { load_.ensure_volume(); });
+	as_process("look", [this, &info] { pav_engine_info(engine_, &info); });
+	const uint64_t cells = std::min<uint64_t>(info.capacity_cells * 8 / 10, 512);
+
+	for (uint64_t i = 0; i < 400 && emptied() == before; i++) {
+		const uint64_t lba = i < cells / 16 ? i * 16 : rng_.below(cells / 2) * 2;
+
+		write(lba, static_cast<unsigned int>(std::min<uint64_t>(16, 256 - lba % 256)));
+		if (i % 2)
+			settle();
+	}
+	settle();
+	if (emptied() == before)
+		fail("simulator: the garbage collector has nothing to do in round %lu", setting_.round);
+}
+
+void Exhaustive::drawn_steps()
+{
+	Rng draw(mix64(setting_.round) ^ 0x7374657073);	// "steps"
+	const bool filled = setting_.round % 4 == 2;
+
+	if (filled) {
+		// Until the garbage collector has done it again, now that the power may be cut.
+		const uint64_t before = emptied();
+
+		for (unsigned int i = 0; i < 40 && emptied() == before; i++) {
+			write(draw.below(240), static_cast<unsigned int>(draw.range(1, 16)));
+			if (i % 2)
+				settle();
+		}
+	} else {
+		begin(Load::Control::create);
+		settle();
+	}
+	for (uint64_t step = 0; step < 6 + draw.below(6); step++) {
+		const uint64_t dice = draw.below(100);
+
+		if (dice < 70)
+			write(draw.percent(70) ? draw.below(12) : draw.below(240), static_cast<unsigned int>(draw.percent(70) ? draw.range(1, 3) : draw.range(4, 16)));
+		else if (dice < 80)
+			unmap(draw.below(12), static_cast<unsigned int>(draw.range(1, 8)));
+		else if (controls_ == 0)
+			begin(dice < 90 ? Load::Control::checkpoint : dice < 95 ? Load::Control::change : load_.volumes() > 1 ? Load::Control::remove : Load::Control::create);
+		if (step % 3 == 2 || draw.percent(30))
+			settle();
+	}
+	settle();
+}
+
+}  // namespace pav::sim
