@@ -565,9 +565,8 @@ void Exhaustive::drawn_steps()
 		const uint64_t before = emptied();
 
 		for (unsigned int i = 0; i < 40 && emptied() == before; i++) {
-			write(draw.below(240), static_cast<unsigned int>(draw.range(1, 16)));
-			if (i % 2)
-				settle();
+			write(draw.below(240), static_cast<unsigned int>(draw.range(1, 8)));
+			settle();
 		}
 	} else {
 		begin(Load::Control::create);

@@ -594,6 +594,11 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 	out->failed = hweight64(e->failed);
 }
 
+void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char *name, u64 value), void *ctx)
+{
+	fn(ctx, "drives failed", hweight64(e->failed));
+}
+
 int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out)
 {
 	if (slot >= e->n)
