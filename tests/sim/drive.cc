@@ -100,6 +100,14 @@ void Drive::complete(uint64_t id)
 
 	if (it == commands_.end())
 		fail("%s: command %lu completes, and is not in flight", name_.c_str(), id);
+	if (hangs() && !gone_) {
+		m.after(hangs_until_ns_ - m.now_ns() + m.rng().below(1000), [this, id] { complete(id); });
+		return;
+	}
+	if (id < reset_below_ && !it->second.error) {
+		it->second.error = -ETIMEDOUT;
+		stats_.timed_out++;
+	}
 	Command command = std::move(it->second);
 	commands_.erase(it);
 	activity_++;
@@ -244,6 +252,21 @@ void Drive::power_cut(Rng &rng, unsigned int keep_percent)
 	commands_.clear();
 	while (!cache_.empty())
 		settle(cache_.begin()->first, rng, keep_percent);
+}
+
+bool Drive::hangs() const
+{
+	return Machine::current() && Machine::current()->now_ns() < hangs_until_ns_;
+}
+
+void Drive::hang(uint64_t until_ns, bool reset)
+{
+	if (gone_)
+		return;
+	stats_.hangs++;
+	hangs_until_ns_ = until_ns;
+	if (reset)
+		Machine::current()->after(until_ns - Machine::current()->now_ns(), [this] { reset_below_ = next_command_; });
 }
 
 void Drive::vanish(Rng &rng)

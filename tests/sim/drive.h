@@ -39,6 +39,7 @@ struct FaultRates {
 struct DriveStats {
 	uint64_t reads = 0, writes = 0, flushes = 0, discards = 0, read_cells = 0, write_cells = 0, inline_completions = 0;
 	uint64_t read_errors = 0, write_errors = 0, lost_writes = 0, misdirected_writes = 0, rotten = 0, bad_blocks = 0, vanished = 0;
+	uint64_t hangs = 0, timed_out = 0;
 	uint64_t cut_kept = 0, cut_dropped = 0;	// blocks whose fate a power cut decided
 };
 
@@ -78,6 +79,11 @@ public:
 	void plug() { gone_ = false; }
 	void rot(uint64_t block, Rng &rng);	// flips bits at rest
 	void make_unreadable(uint64_t block);	// reads fail until it is written
+	// Nothing completes until @until_ns. Then all that waited does: as if it had only been slow, or, @reset, with an error, as when the host gives up
+	// and resets the drive; what was written by then nobody knows. A command that hangs for ever is one whose host gives up late.
+	void hang(uint64_t until_ns, bool reset);
+	bool hangs() const;
+	void starts() { hangs_until_ns_ = 0; }	// with its machine, whose time begins anew
 	bool written(uint64_t block) const { return media_[block] != nullptr || cache_.count(block) != 0; }
 	uint64_t written_below(uint64_t limit, Rng &rng) const;	// some block that holds something, or @limit
 
@@ -120,6 +126,7 @@ private:
 	std::set<uint64_t> unreadable_;
 	std::map<uint64_t, Command> commands_;		// in flight, by number
 	uint64_t next_command_ = 1, order_ = 1, activity_ = 0;
+	uint64_t hangs_until_ns_ = 0, reset_below_ = 0;	// commands with a lower number than that are given up
 	DriveStats stats_;
 };
 

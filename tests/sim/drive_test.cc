@@ -183,6 +183,45 @@ TEST_F(DriveTest, LostAndMisdirectedWrites)
 	EXPECT_EQ(drive.stats().misdirected_writes, 8U);
 }
 
+TEST_F(DriveTest, ADriveThatHangsAnswersLateOrIsReset)
+{
+	drive.hang(5'000'000'000, false);
+	write(1, 1, true);
+	machine.step();
+	EXPECT_LT(machine.now_ns(), 1'000'000'000U);
+	EXPECT_EQ(completed, 0);
+	run();
+	EXPECT_EQ(completed, 1);
+	EXPECT_EQ(error, 0);
+	EXPECT_GE(machine.now_ns(), 5'000'000'000U);
+	drive.hang(9'000'000'000, true);
+	write(2, 2, true);
+	run();
+	EXPECT_EQ(error, -ETIMEDOUT);
+	write(3, 3, true);
+	run();
+	EXPECT_EQ(error, 0) << "was reset";
+	EXPECT_EQ(at_rest(3), 3);
+}
+
+TEST_F(DriveTest, WhatIsNotDurableIsToldWriteByWrite)
+{
+	write(1, 1, true);
+	write(4, 4, false, 2);
+	run();
+	write(5, 5, true);
+	drive.submit({.op = PAV_IO_DISCARD, .block = 1, .cells = 1, .fua = false, .from = nullptr, .into = nullptr, .done = [](int) {}, .data = {}});
+	const auto open = drive.unflushed();
+
+	ASSERT_EQ(open.size(), 3U);
+	EXPECT_EQ(open[0].cells.size(), 2U) << "completed, in the cache";
+	EXPECT_EQ(open[1].cells.front().first, 5U);
+	EXPECT_EQ(open[2].cells.front().second, nullptr) << "a discard may have got there";
+	EXPECT_EQ((*drive.durable()[1])[0], 1);
+	EXPECT_EQ(drive.durable()[5], nullptr);
+	EXPECT_EQ(drive.activity(), 6U);
+}
+
 using DriveDeathTest = DriveTest;
 
 TEST_F(DriveDeathTest, BreakingTheRulesEndsTheRun)

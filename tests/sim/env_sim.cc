@@ -310,7 +310,7 @@ u64 pav_now_ns(void)
 
 u64 pav_real_seconds(void)
 {
-	return 1'700'000'000 + machine().now_ns() / 1'000'000'000;
+	return static_cast<u64>(1'700'000'000 + pav::sim::host_options().clock_is_off_s) + machine().now_ns() / 1'000'000'000;
 }
 
 void pav_random(void *buf, size_t bytes)

@@ -23,6 +23,7 @@ struct UserMemory {
 struct HostOptions {
 	unsigned int alloc_failure = 0;		// an allocation fails once in so many; 0: never
 	uint64_t alloc_failures = 0;
+	int64_t clock_is_off_s = 0;		// the wall clock, which people and batteries set
 	uint64_t warnings = 0, errors = 0;	// messages by pav_log()
 	std::function<void(pav_level, const char *)> on_log;
 };

@@ -77,7 +77,14 @@ Plan::Plan(uint64_t seed)
 	if (faulty && rng.percent(30))
 		rates.read_error = static_cast<unsigned int>(rng.range(20, 500));
 	if (faulty && rng.percent(20))
-		rates.write_error = static_cast<unsigned int>(rng.range(50, 1000));
+		rates.write_error = static_cast<unsigned int>(rng.range(20, 1000));
+	if (faulty && rng.percent(25))
+		rates.lost_write = static_cast<unsigned int>(rng.range(3, 300));
+	if (faulty && rng.percent(20))
+		rates.misdirected_write = static_cast<unsigned int>(rng.range(10, 500));
+	hang = faulty && rng.percent(25);
+	suspects_slower = faulty && rng.percent(15) ? static_cast<unsigned int>(rng.range(5, 100)) : 1;
+	clock_jumps = rng.percent(20);
 	third_loss = faulty && suspects.size() == 2 && rng.percent(25);
 	quick_loss = !faulty && rng.percent(50);
 	if (third_loss) {
@@ -132,8 +139,9 @@ Plan Plan::small(uint64_t round)
 	p.huge_volumes = false;
 	p.verify_holes_percent = 0;
 	p.suspects.clear();
-	p.vanish = p.rot = p.bad_blocks = p.absent = p.third_loss = p.quick_loss = p.drop_pair_at_end = false;
+	p.vanish = p.rot = p.bad_blocks = p.absent = p.hang = p.clock_jumps = p.third_loss = p.quick_loss = p.drop_pair_at_end = false;
 	p.rates = {};
+	p.suspects_slower = 1;
 	return p;
 }
 
@@ -158,6 +166,11 @@ std::string Plan::describe() const
 	out += absent ? "absent " : "";
 	out += rates.read_error ? "read-errors " : "";
 	out += rates.write_error ? "write-errors " : "";
+	out += rates.lost_write ? "lost-writes " : "";
+	out += rates.misdirected_write ? "misdirected-writes " : "";
+	out += hang ? "hang " : "";
+	out += suspects_slower > 1 ? "slower=" + std::to_string(suspects_slower) + " " : "";
+	out += clock_jumps ? "clock-jumps " : "";
 	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";
 	return out;

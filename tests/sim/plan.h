@@ -53,7 +53,9 @@ struct Plan {
 
 	// ---- faults ----
 	std::vector<unsigned int> suspects;	// numbers of drives
-	bool vanish, rot, bad_blocks, absent;
+	bool vanish, rot, bad_blocks, absent, hang;
+	unsigned int suspects_slower;		// so many times as slow as the others
+	bool clock_jumps;			// of the wall clock
 	FaultRates rates;
 	bool third_loss;
 	bool quick_loss;	// only where there were no other faults

@@ -62,7 +62,10 @@ void World::power_on(bool may_fail_allocations)
 	telling_ = 0;
 	writes_forbidden_ = nullptr;
 	lives_++;
+	for (auto &drive : drives_)
+		drive->starts();
 	trace_.add(0, "power on", lives_);
+	set_clock();
 }
 
 void World::power_off(const char *how)
@@ -470,13 +473,25 @@ void World::run()
 
 // ---- faults ----
 
+// Now and then the wall clock is set, by years, and back; or the battery was empty, and it is 1970.
+void World::set_clock()
+{
+	if (!plan_.clock_jumps)
+		return;
+	host_options().clock_is_off_s = rng_.percent(20) ? -1'700'000'000 : static_cast<int64_t>(rng_.below(400'000'000)) - 200'000'000;
+	tally_["clock set"]++;
+	machine_->after(rng_.skewed(50'000'000), [this] { set_clock(); });
+}
+
 void World::arm_faults()
 {
 	if (suspects_.empty())
 		return;
 	for (const unsigned int s : suspects_) {
 		drives_[s]->rates = plan_.rates;
-		harmed_ |= plan_.rates.write_error != 0;
+		harmed_ |= plan_.rates.write_error || plan_.rates.lost_write || plan_.rates.misdirected_write;
+		drives_[s]->latency.read = plan_.latency.read * plan_.suspects_slower;
+		drives_[s]->latency.write = plan_.latency.write * plan_.suspects_slower;
 	}
 	machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
 }
@@ -488,6 +503,13 @@ void World::fault_turn()
 
 	if (plan_.vanish && rng_.percent(15)) {
 		vanish(s);
+	} else if (plan_.hang && !drive.gone() && !drive.hangs() && rng_.percent(10)) {
+		const bool reset = rng_.percent(50);
+		const uint64_t ns = rng_.skewed(20'000'000);
+
+		trace_.add(machine_->now_ns(), "hang", s, ns, reset);
+		harmed_ |= reset;
+		drive.hang(machine_->now_ns() + ns, reset);
 	} else if (!drive.gone() && (plan_.rot || plan_.bad_blocks)) {
 		for (uint64_t n = 1 + rng_.skewed(3); n; n--) {
 			const uint64_t block = drive.written_below(drive.blocks(), rng_);
@@ -621,6 +643,10 @@ void World::add_to(Tally &tally) const
 		tally["faults: blocks unreadable"] += d.bad_blocks;
 		tally["faults: read errors"] += d.read_errors;
 		tally["faults: write errors"] += d.write_errors;
+		tally["faults: writes lost"] += d.lost_writes;
+		tally["faults: writes misdirected"] += d.misdirected_writes;
+		tally["faults: drives that hang"] += d.hangs;
+		tally["faults: commands given up"] += d.timed_out;
 	}
 }
 

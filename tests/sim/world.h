@@ -53,6 +53,7 @@ protected:
 	// ---- faults ----
 	void arm_faults();
 	void fault_turn();
+	void set_clock();
 	void vanish(unsigned int drive);
 	void tell_later(unsigned int drive, uint64_t mean_ns);
 	void fail_by_hand();
