@@ -517,17 +517,20 @@ static int no_room(struct pav_checkpoint *c)
 	return -ENOSPC;
 }
 
+static unsigned int space_level(const struct pav_group *g, unsigned int percent)
+{
+	if (g->ops && g->ops->space_level)
+		return g->ops->space_level(g->host, percent);
+	return percent >= 95 ? 95 : percent >= 90 ? 90 : percent >= 80 ? 80 : 0;
+}
+
 /* Space changes hands in checkpoints: told here when it becomes short, once for each threshold on the way up. */
 static void tell_space(struct pav_checkpoint *c)
 {
-	static const u8 threshold[] = { 80, 90, 95 };
 	u64 capacity = max_t(u64, READ_ONCE(c->map->capacity), 1), mapped = atomic64_read(&c->map->mapped);
-	unsigned int used = min_t(u64, mapped * 100 / capacity, 100), level = 0, i;
+	unsigned int used = min_t(u64, mapped * 100 / capacity, 100), level = space_level(c->g, used);
 	bool full = mapped >= capacity || READ_ONCE(c->log->full);
 
-	for (i = 0; i < ARRAY_SIZE(threshold); i++)
-		if (used >= threshold[i])
-			level = threshold[i];
 	if (level > c->space_level) {
 		pav_reached("space low");
 		pav_log(PAV_WARN, "%s: %u percent of the space for user data is written", c->g->name, used);

@@ -93,6 +93,8 @@ enum pav_attr {
 	PAV_A_VALUE,		/* u64, meaning by event */
 	PAV_A_ERROR_TEXT,	/* string */
 	PAV_A_DRIVES_EXPECTED,	/* u32: drives of the group, spares too, that had not failed when this superblock was written */
+	PAV_A_USED_BEFORE,	/* u64: USED as it was USED_SECONDS ago: a day, or when the group was opened */
+	PAV_A_USED_SECONDS,	/* u64 */
 	__PAV_A_MAX,
 	PAV_A_MAX = __PAV_A_MAX - 1
 };

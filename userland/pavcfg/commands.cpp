@@ -117,7 +117,10 @@ const std::vector<Command> &commands() {
          "(--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
          "is right already is not touched. Ends with 3 when something had to be left out.",
          "restore --wait 60", "", ""},
-        {Id::show_groups, "show groups", {group_param("name", false, true)}, "media groups: state, capacity, use", "", "show groups", "", ""},
+        {Id::show_groups, "show groups", {group_param("name", false, true)}, "media groups: status, space, and when it will be full",
+         "Status is Faulted, Full, Degraded, Overprovisioned (volumes of more than the capacity), or Online. Logical is what volumes promise, "
+         "Physical what was written and not given back (discard, fstrim, write-zeroes give back), Capacity what the group can hold. Full In "
+         "is Free at the rate of the last day, or since the group was opened.", "show groups", "", ""},
         {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state",
          "Drives of groups that are not open are listed as such.", "show drives grpname MG1", "", ""},
         {Id::show_volumes, "show volumes", {group_param("grpname", false)}, "volumes: size, status, serial, ports", "", "show volumes", "", ""},

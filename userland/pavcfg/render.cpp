@@ -93,17 +93,18 @@ std::string Table::text() const {
 // ---- groups and drives --------------------------------------------------------------------------------------------------
 
 std::string groups_text(const Snapshot &snap, const std::string &only) {
-    Table table({"Name", "Zone", "State", "RAID", "Drives", "Spares", "Failed", "Capacity", "Used", "Used %", "Provisioned", "Volumes"});
+    Table table({"Name", "Zone", "Status", "RAID", "Drives", "Spares", "Failed", "Volumes", "Logical", "Physical", "Physical %", "Capacity", "Free",
+                 "Overcommit", "Full In"});
     for (const auto &view : snap.groups) {
         if (!only.empty() && view.group.name != only) continue;
         const auto count = [&](DriveState state) {
             return std::to_string(std::count_if(view.drives.begin(), view.drives.end(), [&](const Drive &d) { return d.state == state; }));
         };
         const auto volumes = std::count_if(snap.volumes.begin(), snap.volumes.end(), [&](const auto &v) { return v.volume.group == view.group.name; });
-        table.add({view.group.name, zone_text(view.zone), std::string(to_string(view.group.state)), fmt::format("{}+2", view.group.data_drives),
-                   count(DriveState::active), count(DriveState::spare), count(DriveState::failed), size_text(view.group.capacity_bytes),
-                   size_text(view.group.used_bytes), percent(view.group.used_bytes, view.group.capacity_bytes),
-                   size_text(view.group.provisioned_bytes), std::to_string(volumes)});
+        table.add({view.group.name, zone_text(view.zone), view.status, fmt::format("{}+2", view.group.data_drives), count(DriveState::active), count(DriveState::spare),
+                   count(DriveState::failed), std::to_string(volumes), size_text(view.group.provisioned_bytes), size_text(view.group.used_bytes),
+                   percent(view.group.used_bytes, view.group.capacity_bytes), size_text(view.group.capacity_bytes), size_text(view.group.free_bytes),
+                   overcommit_text(view.group), time_to_full_text(view.group)});
     }
     return table.text();
 }
@@ -125,10 +126,16 @@ json groups_json(const Snapshot &snap, const std::string &only) {
     for (const auto &view : snap.groups) {
         if (!only.empty() && view.group.name != only) continue;
         const Group &g = view.group;
-        list.push_back({{"name", g.name}, {"uuid", to_string(g.uuid)}, {"zone", view.zone}, {"state", to_string(g.state)},
+        const auto growth = growth_of(g);
+        const auto full_in = seconds_to_full(g);
+        list.push_back({{"name", g.name}, {"uuid", to_string(g.uuid)}, {"zone", view.zone}, {"state", to_string(g.state)}, {"status", view.status},
                         {"data_drives", g.data_drives}, {"segment_bytes", g.segment_bytes}, {"reserve_percent", g.reserve_percent},
                         {"capacity_bytes", g.capacity_bytes}, {"used_bytes", g.used_bytes}, {"free_bytes", g.free_bytes},
-                        {"provisioned_bytes", g.provisioned_bytes}, {"generation", g.generation}, {"stripe_seq", g.stripe_seq}, {"counters", g.counters}});
+                        {"provisioned_bytes", g.provisioned_bytes},
+                        {"overcommit", g.capacity_bytes ? json(static_cast<double>(g.provisioned_bytes) / static_cast<double>(g.capacity_bytes)) : json()},
+                        {"growth_bytes_per_second", growth ? json(growth->bytes_per_second) : json()},
+                        {"growth_seconds", growth ? json(growth->seconds) : json()}, {"full_in_seconds", full_in ? json(*full_in) : json()},
+                        {"generation", g.generation}, {"stripe_seq", g.stripe_seq}, {"counters", g.counters}});
     }
     return {{"groups", list}};
 }
@@ -332,6 +339,14 @@ std::string status_text(const Snapshot &snap) {
     out += fmt::format("Engine:      {}\n", snap.engine_loaded ? "pavraid loaded" : "pavraid not loaded");
     out += fmt::format("Target:      {}\n", snap.nvmet_loaded ? "nvmet loaded" : "nvmet not loaded");
     out += fmt::format("Groups:      {}\n", snap.groups.size());
+    for (const auto &view : snap.groups) {
+        const Group &g = view.group;
+        const auto growth = growth_of(g);
+        out += fmt::format("  {}: {}, {} of {} used ({}), {} provisioned ({})\n", g.name, view.status, size_text(g.used_bytes), size_text(g.capacity_bytes),
+                           percent(g.used_bytes, g.capacity_bytes), size_text(g.provisioned_bytes), overcommit_text(g));
+        if (growth && seconds_to_full(g))
+            out += fmt::format("  {}: full in {}, if it goes on as in the last {}\n", g.name, time_to_full_text(g), duration_text(growth->seconds));
+    }
     out += fmt::format("Volumes:     {}, {} served\n", snap.volumes.size(), served);
     out += fmt::format("Controllers: {}\n", snap.config.controllers.size());
     out += fmt::format("Ports:       {}, {} ready\n", snap.ports.size(), ready);

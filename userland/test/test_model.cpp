@@ -123,5 +123,54 @@ TEST(Export, ChangesTouchOnlyWhatDiffersAndIsOurs) {
     EXPECT_TRUE(prop_changes(props_of(wanted), wanted).empty());
 }
 
+// ---- space --------------------------------------------------------------------------------------------------------------------
+
+Group a_group(std::uint64_t used, std::uint64_t before, std::uint64_t seconds) {
+    Group g;
+    g.capacity_bytes = 1000;
+    g.used_bytes = used;
+    g.free_bytes = 1000 - used;
+    g.used_before_bytes = before;
+    g.used_seconds = seconds;
+    return g;
+}
+
+TEST(Space, StatusNamesTheWorstFirst) {
+    Group g = a_group(0, 0, 0);
+    g.provisioned_bytes = 1000;
+    EXPECT_EQ(status_of(g), "Online");
+    g.provisioned_bytes = 1001;
+    EXPECT_EQ(status_of(g), "Overprovisioned");  // R21
+    g.state = GroupState::degraded;
+    EXPECT_EQ(status_of(g), "Degraded");
+    g.state = GroupState::full;
+    EXPECT_EQ(status_of(g), "Full");
+    g.state = GroupState::faulted;
+    EXPECT_EQ(status_of(g), "Faulted");
+}
+
+TEST(Space, TimeToFullFollowsTheRate) {
+    EXPECT_EQ(seconds_to_full(a_group(500, 400, 100)), 500U) << "one byte a second, 500 are free";
+    EXPECT_EQ(time_to_full_text(a_group(500, 400, 864000)), "50 days");
+    EXPECT_EQ(time_to_full_text(a_group(500, 500, 86400)), "no growth");
+    EXPECT_EQ(time_to_full_text(a_group(400, 500, 86400)), "no growth") << "more was given back than written";
+    EXPECT_EQ(time_to_full_text(a_group(500, 0, 59)), "not known yet") << "too short to tell";
+    EXPECT_EQ(time_to_full_text(a_group(500, 0, 0)), "not known yet") << "the module does not tell";
+    EXPECT_EQ(time_to_full_text(a_group(1000, 1000, 86400)), "full");
+    EXPECT_EQ(time_to_full_text(a_group(1, 0, 86400)), "999 days");
+    EXPECT_EQ(time_to_full_text(a_group(1, 0, 864000)), "> 10 years");
+    EXPECT_LT(growth_of(a_group(400, 500, 100))->bytes_per_second, 0);
+}
+
+TEST(Space, Texts) {
+    Group g = a_group(0, 0, 0);
+    g.provisioned_bytes = 2500;
+    EXPECT_EQ(overcommit_text(g), "2.50 : 1");
+    EXPECT_EQ(overcommit_text(Group{}), "-");
+    for (const auto &[seconds, text] : {std::pair<std::uint64_t, const char *>{0, "0 s"}, {59, "59 s"}, {60, "1 min"}, {61, "1 min 1 s"}, {601, "10 min"},
+                                        {3600, "1 h"}, {3660, "1 h 1 min"}, {172800, "2 days"}, {864001, "10 days"}})
+        EXPECT_EQ(duration_text(seconds), text);
+}
+
 }  // namespace
 }  // namespace pav

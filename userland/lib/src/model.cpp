@@ -2,6 +2,7 @@
 #include "pav/model.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <charconv>
 #include <limits>
 #include <sstream>
@@ -105,6 +106,43 @@ std::string_view to_string(DriveState state) {
     case DriveState::failed: return "failed";
     }
     return "unknown";
+}
+
+std::string_view status_of(const Group &group) {
+    switch (group.state) {
+    case GroupState::faulted: return "Faulted";
+    case GroupState::full: return "Full";
+    case GroupState::degraded: return "Degraded";
+    case GroupState::online: break;
+    }
+    return group.provisioned_bytes > group.capacity_bytes ? "Overprovisioned" : "Online";
+}
+
+std::optional<Growth> growth_of(const Group &group) {
+    constexpr std::uint64_t too_short = 60;
+    if (group.used_seconds < too_short) return std::nullopt;
+    const double grown = static_cast<double>(group.used_bytes) - static_cast<double>(group.used_before_bytes);
+    return Growth{grown / static_cast<double>(group.used_seconds), group.used_seconds};
+}
+
+std::optional<std::uint64_t> seconds_to_full(const Group &group) {
+    if (group.free_bytes == 0) return 0;
+    const auto growth = growth_of(group);
+    if (!growth || growth->bytes_per_second <= 0) return std::nullopt;
+    return static_cast<std::uint64_t>(std::llround(static_cast<double>(group.free_bytes) / growth->bytes_per_second));
+}
+
+std::string time_to_full_text(const Group &group) {
+    constexpr std::uint64_t long_time = std::uint64_t{10} * 365 * 86400;
+    const auto seconds = seconds_to_full(group);
+    if (!seconds) return growth_of(group) ? "no growth" : "not known yet";
+    if (*seconds == 0) return "full";
+    return *seconds > long_time ? "> 10 years" : duration_text(*seconds);
+}
+
+std::string overcommit_text(const Group &group) {
+    if (!group.capacity_bytes) return "-";
+    return fmt::format("{:.2f} : 1", static_cast<double>(group.provisioned_bytes) / static_cast<double>(group.capacity_bytes));
 }
 
 // ---- export settings ------------------------------------------------------------------------------------------------
@@ -261,6 +299,16 @@ std::string size_text(std::uint64_t bytes) {
         return fmt::format("{:.2f} {}", value, name);
     }
     return fmt::format("{} bytes", bytes);
+}
+
+std::string duration_text(std::uint64_t seconds) {
+    const auto two = [](std::uint64_t large, const char *unit, std::uint64_t small, const char *rest) {
+        return small ? fmt::format("{} {} {} {}", large, unit, small, rest) : fmt::format("{} {}", large, unit);
+    };
+    if (seconds < 60) return fmt::format("{} s", seconds);
+    if (seconds < 3600) return two(seconds / 60, "min", seconds < 600 ? seconds % 60 : 0, "s");
+    if (seconds < 2 * 86400) return two(seconds / 3600, "h", seconds % 3600 / 60, "min");
+    return fmt::format("{} days", seconds / 86400);
 }
 
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string> &candidates) {

@@ -50,6 +50,8 @@ Group parse_group(Bytes attributes) {
         case PAV_A_PROVISIONED: a.take(group.provisioned_bytes); break;
         case PAV_A_GENERATION: a.take(group.generation); break;
         case PAV_A_STRIPE_SEQ: a.take(group.stripe_seq); break;
+        case PAV_A_USED_BEFORE: a.take(group.used_before_bytes); break;
+        case PAV_A_USED_SECONDS: a.take(group.used_seconds); break;
         case PAV_A_COUNTER: counter(a.payload, group.counters); break;
         default: break;
         }

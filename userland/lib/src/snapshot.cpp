@@ -7,20 +7,6 @@
 
 namespace pav {
 
-namespace {
-
-std::string status_of(const Group &group) {
-    switch (group.state) {
-    case GroupState::faulted: return "Offline";
-    case GroupState::full: return "Full";
-    case GroupState::degraded: return "Degraded";
-    case GroupState::online: break;
-    }
-    return group.provisioned_bytes > group.capacity_bytes ? "Overprovisioned" : "Online";
-}
-
-}  // namespace
-
 Result<Snapshot> Array::snapshot() {
     if (auto ready = begin(Access::look); !ready) return ready.error();
     Snapshot snap;
@@ -35,14 +21,14 @@ Result<Snapshot> Array::snapshot() {
     for (auto &group : *groups) {
         auto drives = engine_->drives(group.name);
         if (!drives) return drives.error();
-        snap.groups.push_back({group, zone_of_group(group, *volumes), std::move(drives).value()});
+        snap.groups.push_back({group, zone_of_group(group, *volumes), std::move(drives).value(), std::string(status_of(group))});
     }
     for (const auto &volume : *volumes) {
         VolumeView view{volume, 0, export_of(volume.props), nqn_of(volume), "Online", live_of(config_, volume, *current)};
         const auto group = std::find_if(snap.groups.begin(), snap.groups.end(), [&](const auto &g) { return g.group.name == volume.group; });
         if (group != snap.groups.end()) {
             view.zone = group->zone;
-            view.status = status_of(group->group);
+            view.status = group->status;
         }
         snap.volumes.push_back(std::move(view));
     }

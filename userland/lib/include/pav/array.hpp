@@ -63,6 +63,7 @@ struct GroupView {
     Group group;
     unsigned zone = 0;  // 0: not known
     std::vector<Drive> drives;
+    std::string status;  // status_of()
 };
 
 struct VolumeView {
@@ -70,7 +71,7 @@ struct VolumeView {
     unsigned zone = 0;
     Export exported;
     std::string nqn;
-    std::string status;  // Online, Overprovisioned, Degraded, Full, Offline
+    std::string status;  // its group's
     Live live;
 };
 

@@ -114,8 +114,24 @@ struct Group {
     unsigned reserve_percent = 0;
     std::uint64_t capacity_bytes = 0, used_bytes = 0, free_bytes = 0, provisioned_bytes = 0;
     std::uint64_t generation = 0, stripe_seq = 0;
+    std::uint64_t used_before_bytes = 0;  // what was used so many seconds ago: a day, or when the group was opened
+    std::uint64_t used_seconds = 0;       // 0: not known
     Counters counters;
 };
+
+// Online, Overprovisioned, Degraded, Full, Faulted: what an administrator should know first.
+std::string_view status_of(const Group &group);
+
+// How fast what is used grows, over the time that the module remembers. Nothing: that is less than a minute, too short to tell.
+struct Growth {
+    double bytes_per_second = 0;   // negative: more was given back than written
+    std::uint64_t seconds = 0;     // the time it was measured over
+};
+std::optional<Growth> growth_of(const Group &group);
+// When the group will be full if it goes on like that. Nothing: not known, or it does not grow.
+std::optional<std::uint64_t> seconds_to_full(const Group &group);
+std::string time_to_full_text(const Group &group);     // "12 days", "no growth", "not known yet"
+std::string overcommit_text(const Group &group);       // "2.5 : 1", what is provisioned to what can be held
 
 struct Drive {
     std::string group;
@@ -191,6 +207,7 @@ Result<void> check_model(std::string_view model);  // R10
 // "100 GB": the guide's GB is a GiB (R7), as are MB and TB: 1,048,576 bytes and so on. Units: MB GB TB MiB GiB TiB.
 Result<std::uint64_t> parse_size(std::string_view number, std::string_view unit);
 std::string size_text(std::uint64_t bytes);  // "100 GB", in the same units
+std::string duration_text(std::uint64_t seconds);  // "12 days", "3 h 20 min", "45 s"
 
 // The candidate that is nearest to `word`, if any is near enough to be what was meant.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string> &candidates);
