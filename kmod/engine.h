@@ -22,8 +22,6 @@ struct pav_err {
 /* Upcalls; any context; must not sleep. @slot -1: no drive meant. @volume NULL: none meant. */
 struct pav_host_ops {
 	void (*event)(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
-	/* At which percentage used is space low? The highest such threshold that @percent has reached, 0: none. NULL: 80, 90, 95. */
-	unsigned int (*space_level)(void *host, unsigned int percent);
 };
 
 /* Somebody who waits for something and is called back, from a worker, when it may be there. */

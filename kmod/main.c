@@ -19,21 +19,6 @@ static unsigned int cache_nodes;
 module_param(cache_nodes, uint, 0644);
 MODULE_PARM_DESC(cache_nodes, "map nodes of 4 KiB held in memory by groups opened from now on; 0 (default): 16384");
 
-static unsigned int space_levels[8] = { 80, 90, 95 };
-static unsigned int space_levels_n = 3;
-module_param_array(space_levels, uint, &space_levels_n, 0644);
-MODULE_PARM_DESC(space_levels, "percent used of a group's capacity at which a \"space low\" event is sent; up to 8, default 80,90,95; 0: none");
-
-unsigned int pav_param_space_level(unsigned int percent)
-{
-	unsigned int i, n = min_t(unsigned int, READ_ONCE(space_levels_n), ARRAY_SIZE(space_levels)), level = 0;
-
-	for (i = 0; i < n; i++)
-		if (READ_ONCE(space_levels[i]) <= percent)
-			level = max(level, READ_ONCE(space_levels[i]));
-	return level;
-}
-
 unsigned int pav_param_streams(void)
 {
 	unsigned int n = READ_ONCE(streams);

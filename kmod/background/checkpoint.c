@@ -517,33 +517,6 @@ static int no_room(struct pav_checkpoint *c)
 	return -ENOSPC;
 }
 
-static unsigned int space_level(const struct pav_group *g, unsigned int percent)
-{
-	if (g->ops && g->ops->space_level)
-		return g->ops->space_level(g->host, percent);
-	return percent >= 95 ? 95 : percent >= 90 ? 90 : percent >= 80 ? 80 : 0;
-}
-
-/* Space changes hands in checkpoints: told here when it becomes short, once for each threshold on the way up. */
-static void tell_space(struct pav_checkpoint *c)
-{
-	u64 capacity = max_t(u64, READ_ONCE(c->map->capacity), 1), mapped = atomic64_read(&c->map->mapped);
-	unsigned int used = min_t(u64, mapped * 100 / capacity, 100), level = space_level(c->g, used);
-	bool full = mapped >= capacity || READ_ONCE(c->log->full);
-
-	if (level > c->space_level) {
-		pav_reached("space low");
-		pav_log(PAV_WARN, "%s: %u percent of the space for user data is written", c->g->name, used);
-		pav_group_event(c->g, PAV_EVENT_GROUP_SPACE_LOW, -1, used, "space is low: add drives, or delete or trim volumes");
-	}
-	if (full && !c->told_full) {
-		pav_log(PAV_ERR, "%s: full: writes are refused until space is given back", c->g->name);
-		pav_group_event(c->g, PAV_EVENT_GROUP_FULL, -1, used, "full: writes are refused until volumes are deleted or trimmed");
-	}
-	c->space_level = level;
-	c->told_full = full;
-}
-
 static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool *moved)
 {
 	struct pav_map *map = c->map;
@@ -601,7 +574,6 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 		c->hoped = again && !c->log->reserved;
 		if (c->gc_want && pav_log_gc_wanted(c->log))
 			c->gc_want(c->gc);
-		tell_space(c);
 		atomic64_inc(&c->count);
 		WRITE_ONCE(map->stuck, 0);
 		/* In the middle of replay nothing is refused: what is replayed was acknowledged. */

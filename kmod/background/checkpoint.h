@@ -30,8 +30,6 @@ struct pav_checkpoint {
 	void *gc;
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
-	unsigned int space_level;	/* last told by an event, in percent */
-	bool told_full;
 	bool hoped;			/* the last one found nothing to reserve, but freed some */
 
 	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */

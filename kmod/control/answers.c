@@ -75,7 +75,7 @@ int pav_fill_group(struct sk_buff *skb, struct pav_hosted *h)
 	pav_put_counter(&p, "drives_failed", info->failed);
 	pav_engine_counters(h->engine, pav_put_counter, &p);
 	pav_put_counter(&p, "events_dropped", pav_events_dropped());
-	if (!p.code && pav_usage_before(&h->usage, &before, &seconds) &&
+	if (!p.code && pav_space_before(&h->space, &before, &seconds) &&
 	    (pav_put_u64(skb, PAV_A_USED_BEFORE, before) || pav_put_u64(skb, PAV_A_USED_SECONDS, seconds)))
 		p.code = -EMSGSIZE;
 	kfree(info);

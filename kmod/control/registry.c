@@ -167,20 +167,6 @@ int pav_drive_wipe(const char *path, struct pav_err *err)
 	return code;
 }
 
-static void pav_usage_take(struct pav_hosted *h)
-{
-	struct pav_group_info *info;
-
-	if (!pav_usage_due(&h->usage))
-		return;
-	info = kzalloc(sizeof(*info), GFP_KERNEL);
-	if (!info)
-		return;
-	pav_engine_info(h->engine, info);
-	pav_usage_note(&h->usage, info->used_cells << PAV_CELL_SHIFT);
-	kfree(info);
-}
-
 /* Linux 6.1 tells nobody that a disk was unplugged, and an idle group would not notice. So it is looked for. */
 static void pav_watch(struct work_struct *work)
 {
@@ -193,9 +179,9 @@ static void pav_watch(struct work_struct *work)
 		h->gone |= BIT_ULL(i);
 		pav_engine_drive_gone(h->engine, h->devs[i]);
 	}
-	/* Whoever closes the group holds the lock while he waits for us; a sample can wait. */
+	/* Whoever closes the group holds the lock while he waits for us; it can wait. */
 	if (mutex_trylock(&pav_registry_lock)) {
-		pav_usage_take(h);
+		pav_space_watch(&h->space, h->engine);
 		mutex_unlock(&pav_registry_lock);
 	}
 	schedule_delayed_work(&h->watch, PAV_WATCH_INTERVAL);
@@ -286,14 +272,8 @@ static void pav_hosted_event(void *host, enum pav_event type, const char *volume
 	pav_event_post(type, h->name, volume, slot, path, value, text);
 }
 
-static unsigned int pav_hosted_space_level(void *host, unsigned int percent)
-{
-	return pav_param_space_level(percent);
-}
-
 static const struct pav_host_ops pav_hosted_ops = {
 	.event = pav_hosted_event,
-	.space_level = pav_hosted_space_level,
 };
 
 /* Which group do these drives say they are? The first readable superblock will do: the engine checks them all. */
@@ -373,7 +353,7 @@ static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, struct
 	list_add_tail(&h->link, &pav_hosted_list);
 	pav_registry_changed();
 	__module_get(THIS_MODULE);	/* a command is running in it */
-	pav_usage_take(h);
+	pav_space_watch(&h->space, h->engine);
 	INIT_DELAYED_WORK(&h->watch, pav_watch);
 	schedule_delayed_work(&h->watch, PAV_WATCH_INTERVAL);
 	pav_event_post(PAV_EVENT_GROUP_OPENED, h->name, NULL, -1, NULL, 0, "group opened");

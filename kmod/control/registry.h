@@ -12,7 +12,7 @@
 #include <linux/workqueue.h>
 
 #include "engine.h"
-#include "usage.h"
+#include "space.h"
 
 struct pav_hosted {
 	struct list_head link;
@@ -23,9 +23,9 @@ struct pav_hosted {
 	unsigned int n_devs;
 	struct pav_dev *devs[PAV_MAX_DRIVES];
 	const char *slot_path[PAV_MAX_DRIVES];	/* for events; as it was when the group was opened */
-	struct delayed_work watch;		/* looks for drives that were unplugged; notes what is used */
+	struct delayed_work watch;		/* looks for drives that were unplugged, and at how much is used */
 	u64 gone;				/* bit i: devs[i] was reported as unplugged; only the watch uses it */
-	struct pav_usage usage;
+	struct pav_space space;
 };
 
 /* What a user names a drive by. */

@@ -102,7 +102,7 @@ enum pav_attr {
 enum pav_group_state {
 	PAV_GROUP_ONLINE,	/* every drive there */
 	PAV_GROUP_DEGRADED,	/* one or two drives gone from data that is still there */
-	PAV_GROUP_FULL,		/* writes are refused with "no space" */
+	PAV_GROUP_FULL,		/* less than 1 MiB is free: writes to blocks that hold nothing yet are refused with "no space" */
 	PAV_GROUP_FAULTED,	/* a third drive gone: all I/O is refused, nothing is written */
 };
 
