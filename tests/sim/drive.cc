@@ -29,6 +29,17 @@ const Cell &content(const CellRef &cell)
 
 }  // namespace
 
+CellRef shorn_cell(const CellRef &old, const CellRef &now, unsigned int which)
+{
+	constexpr size_t bytes = cell_bytes / sectors;
+	Cell mixed = content(old);
+
+	for (size_t s = 0; s < sectors; s++)
+		if (which >> s & 1)
+			std::memcpy(mixed.data() + s * bytes, content(now).data() + s * bytes, bytes);
+	return make_cell(mixed.data());
+}
+
 void Drive::submit(Command command)
 {
 	Machine &m = *Machine::current();
@@ -75,6 +86,7 @@ void Drive::submit(Command command)
 
 	const uint64_t id = next_command_++;
 	const pav_io_op op = command.op;
+	const uint64_t block = command.block;
 
 	m.trace().add(m.now_ns(), op == PAV_IO_READ ? "read" : op == PAV_IO_WRITE ? (command.fua ? "write fua" : "write") : op == PAV_IO_FLUSH ? "flush" : "discard",
 		      number_, command.block, command.cells, id);
@@ -88,7 +100,9 @@ void Drive::submit(Command command)
 			m.fiber()->nosleep--;
 		return;
 	}
-	const uint64_t mean = (op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write) * (m.rng().one_in(latency.slow) ? 100 : 1);
+	const bool superblock = op == PAV_IO_WRITE && block < superblocks_end;
+	const uint64_t mean = (op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write) * (m.rng().one_in(latency.slow) ? 100 : 1) *
+			      (superblock ? latency.superblocks : 1);
 
 	m.after(1 + m.rng().skewed(mean), [this, id] { complete(id); });
 }
@@ -206,12 +220,19 @@ CellRef Drive::peek(uint64_t block) const
 }
 
 // Decides what is left of @block of what the cache holds.
-void Drive::settle(uint64_t block, Rng &rng, unsigned int keep_percent)
+void Drive::settle(uint64_t block, Rng &rng, unsigned int keep_percent, unsigned int shorn_percent)
 {
 	const std::vector<Cached> &versions = cache_[block];
 
 	if (rng.percent(keep_percent)) {
-		media_[block] = versions[rng.below(versions.size())].data;
+		const CellRef &now = versions[rng.below(versions.size())].data;
+
+		if (shorn_percent && rng.percent(shorn_percent)) {
+			media_[block] = shorn_cell(media_[block], now, static_cast<unsigned int>(rng.below(1 << sectors)));
+			stats_.cut_shorn++;
+		} else {
+			media_[block] = now;
+		}
 		stats_.cut_kept++;
 	} else {
 		stats_.cut_dropped++;
@@ -246,12 +267,12 @@ std::vector<Drive::Unflushed> Drive::unflushed() const
 	return out;
 }
 
-void Drive::power_cut(Rng &rng, unsigned int keep_percent)
+void Drive::power_cut(Rng &rng, unsigned int keep_percent, unsigned int shorn_percent)
 {
 	leave_undecided();
 	commands_.clear();
 	while (!cache_.empty())
-		settle(cache_.begin()->first, rng, keep_percent);
+		settle(cache_.begin()->first, rng, keep_percent, shorn_percent);
 }
 
 bool Drive::hangs() const
@@ -279,7 +300,7 @@ void Drive::vanish(Rng &rng)
 	for (auto &[id, command] : commands_)
 		command.error = -ENODEV;
 	while (!cache_.empty())
-		settle(cache_.begin()->first, rng, 50);
+		settle(cache_.begin()->first, rng, 50, 0);
 }
 
 void Drive::rot(uint64_t block, Rng &rng)

@@ -21,13 +21,19 @@
 namespace pav::sim {
 
 constexpr size_t cell_bytes = PAV_CELL_BYTES;
+constexpr uint64_t superblocks_end = 256;	// what lies below is no segment
 using Cell = std::array<uint8_t, cell_bytes>;
 using CellRef = std::shared_ptr<const Cell>;	// null: zeroes
+
+constexpr unsigned int sectors = 8;	// of a block: what a drive writes at once for certain
+// @old with the sectors of @which (a bit each) replaced by those of @now.
+CellRef shorn_cell(const CellRef &old, const CellRef &now, unsigned int which);
 
 // How long things take, in ns, and how often an I/O completes before the call that starts it returns.
 struct Latency {
 	uint64_t read = 60'000, write = 20'000, flush = 200'000;
 	unsigned int inline_percent = 0;
+	unsigned int superblocks = 1;	// they take so many times as long
 	unsigned int slow = 0;	// one in so many takes a hundred times as long; 0: none
 };
 
@@ -40,7 +46,7 @@ struct DriveStats {
 	uint64_t reads = 0, writes = 0, flushes = 0, discards = 0, read_cells = 0, write_cells = 0, inline_completions = 0;
 	uint64_t read_errors = 0, write_errors = 0, lost_writes = 0, misdirected_writes = 0, rotten = 0, bad_blocks = 0, vanished = 0;
 	uint64_t hangs = 0, timed_out = 0;
-	uint64_t cut_kept = 0, cut_dropped = 0;	// blocks whose fate a power cut decided
+	uint64_t cut_kept = 0, cut_dropped = 0, cut_shorn = 0;	// blocks whose fate a power cut decided
 };
 
 class Drive {
@@ -74,7 +80,8 @@ public:
 	void submit(Command command);
 
 	// ---- faults ----
-	void power_cut(Rng &rng, unsigned int keep_percent);
+	// @shorn_percent of the blocks that get there do so in part: some sectors new, some old.
+	void power_cut(Rng &rng, unsigned int keep_percent, unsigned int shorn_percent = 0);
 	void vanish(Rng &rng);			// pulled: a power cut of its own; each command fails with -ENODEV until plug()
 	void plug() { gone_ = false; }
 	void rot(uint64_t block, Rng &rng);	// flips bits at rest
@@ -116,7 +123,7 @@ private:
 	void apply(uint64_t block, const CellRef &data, bool durable, uint64_t command = 0);
 	void write_completes(Command &command, uint64_t id);
 	void leave_undecided();				// what is in flight becomes content that may or may not have got there
-	void settle(uint64_t block, Rng &rng, unsigned int keep_percent);
+	void settle(uint64_t block, Rng &rng, unsigned int keep_percent, unsigned int shorn_percent);
 
 	std::string name_;
 	unsigned int number_;

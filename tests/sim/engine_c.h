@@ -9,4 +9,6 @@
 
 extern "C" {
 #include "engine.h"
+
+#include "counts.h"
 }

@@ -33,13 +33,26 @@ double now_s()
 	return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
-// Every choice of some of @n, as masks.
-std::vector<std::vector<bool>> all_of(size_t n)
+uint64_t content_hash(const Cell &cell)
 {
-	std::vector<std::vector<bool>> out;
+	uint64_t hash = 0x63656c6c;
+
+	for (size_t i = 0; i < cell_bytes; i += sizeof hash) {
+		uint64_t word;
+
+		std::memcpy(&word, cell.data() + i, sizeof word);
+		hash = (std::rotl(hash, 23) ^ word) * 0x9e3779b97f4a7c15;
+	}
+	return mix64(hash);
+}
+
+// Every choice of some of @n, as masks.
+std::vector<std::vector<uint8_t>> all_of(size_t n)
+{
+	std::vector<std::vector<uint8_t>> out;
 
 	for (uint64_t mask = 0; mask < uint64_t{1} << n; mask++) {
-		std::vector<bool> one(n);
+		std::vector<uint8_t> one(n);
 
 		for (size_t i = 0; i < n; i++)
 			one[i] = mask >> i & 1;
@@ -85,8 +98,17 @@ std::string Subset::text() const
 {
 	std::string out = blocks ? "b" : "w";
 
-	for (const bool one : kept)
-		out += one ? '1' : '0';
+	for (const uint8_t one : kept)
+		out += static_cast<char>('0' + one);
+	return out;
+}
+
+Subset Subset::parse(const std::string &text)
+{
+	Subset out{text.at(0) == 'b', {}};
+
+	for (const char c : text.substr(1))
+		out.kept.push_back(static_cast<uint8_t>(c - '0'));
 	return out;
 }
 
@@ -135,22 +157,17 @@ void Exhaustive::after_event()
 
 uint64_t Exhaustive::hash_of(unsigned int drive, uint64_t block, const CellRef &cell)
 {
+	const auto at = [=](uint64_t hash) { return mix64(hash ^ mix64(uint64_t{drive} << 32 | block)); };
+
 	if (!cell)
 		return 0;
+	if (cell.use_count() == 1)
+		return at(content_hash(*cell));	// made for this state
 	const auto [it, fresh] = hashes_.try_emplace(cell.get(), cell, 0);	// kept, so that the address means this content for good
 
-	if (fresh) {
-		uint64_t hash = 0x63656c6c;
-
-		for (size_t i = 0; i < cell_bytes; i += sizeof hash) {
-			uint64_t word;
-
-			std::memcpy(&word, cell->data() + i, sizeof word);
-			hash = (std::rotl(hash, 23) ^ word) * 0x9e3779b97f4a7c15;
-		}
-		it->second.second = mix64(hash);
-	}
-	return mix64(it->second.second ^ mix64(uint64_t{drive} << 32 | block));
+	if (fresh)
+		it->second.second = content_hash(*cell);
+	return at(it->second.second);
 }
 
 Exhaustive::Point Exhaustive::look()
@@ -184,18 +201,30 @@ std::vector<Exhaustive::Unit> Exhaustive::units(const Point &point, bool blocks)
 	return out;
 }
 
-uint64_t Exhaustive::key(const Point &point, const Subset &subset)
+std::map<std::pair<unsigned int, uint64_t>, CellRef> Exhaustive::content(const Point &point, const Subset &subset)
 {
 	const std::vector<Unit> all = units(point, subset.blocks);
-	std::map<std::pair<unsigned int, uint64_t>, const CellRef *> newest;
+	std::map<std::pair<unsigned int, uint64_t>, CellRef> out;
+
+	if (subset.kept.size() != all.size())
+		fail("simulator: %s is of %zu writes, there are %zu: is it of these sources?", subset.text().c_str(), subset.kept.size(), all.size());
+	for (size_t i = 0; i < all.size(); i++)
+		for (const auto &[block, cell] : all[i].cells) {
+			if (!subset.kept[i])
+				continue;
+			CellRef &there = out.try_emplace({all[i].drive, block}, point.durable[all[i].drive][block]).first->second;
+
+			there = subset.kept[i] == 1 ? cell : shorn_cell(there, cell, 0x0f);
+		}
+	return out;
+}
+
+uint64_t Exhaustive::key(const Point &point, const Subset &subset)
+{
 	uint64_t out = point.hash;
 
-	for (size_t i = 0; i < all.size(); i++)
-		for (const auto &[block, cell] : all[i].cells)
-			if (subset.kept[i])
-				newest[{all[i].drive, block}] = &cell;
-	for (const auto &[where, cell] : newest)
-		out += hash_of(where.first, where.second, *cell) - hash_of(where.first, where.second, point.durable[where.first][where.second]);
+	for (const auto &[where, cell] : content(point, subset))
+		out += hash_of(where.first, where.second, cell) - hash_of(where.first, where.second, point.durable[where.first][where.second]);
 	return mix64(out);
 }
 
@@ -208,13 +237,21 @@ std::vector<Subset> Exhaustive::subsets(const Point &point, bool &sampled)
 		const size_t of = of_blocks ? blocks : writes;
 
 		while (n--) {
-			std::vector<bool> kept(of);
+			std::vector<uint8_t> kept(of);
 			const auto percent = static_cast<unsigned int>(rng.below(101));
 
 			for (size_t i = 0; i < of; i++)
 				kept[i] = rng.percent(percent);
 			out.push_back({of_blocks, std::move(kept)});
 		}
+	};
+	// One block shorn, the rest there, or not there.
+	const auto shorn = [&] {
+		for (size_t i = 0; i < std::min(blocks, max_units); i++)
+			for (const uint8_t rest : {0, 1}) {
+				out.push_back({true, std::vector<uint8_t>(blocks, rest)});
+				out.back().kept[i] = 2;
+			}
 	};
 
 	sampled = writes > max_units;
@@ -225,17 +262,19 @@ std::vector<Subset> Exhaustive::subsets(const Point &point, bool &sampled)
 			out.push_back({of_blocks, std::move(kept)});
 		if (!of_blocks)
 			by_chance(true, torn_samples);
+		shorn();
 		return out;
 	}
-	for (const bool most : {false, true}) {
-		out.push_back({false, std::vector<bool>(writes, most)});
+	for (const uint8_t most : {0, 1}) {
+		out.push_back({false, std::vector<uint8_t>(writes, most)});
 		for (size_t i = 0; i < writes; i++) {
-			out.push_back({false, std::vector<bool>(writes, most)});
+			out.push_back({false, std::vector<uint8_t>(writes, most)});
 			out.back().kept[i] = !most;
 		}
 	}
 	by_chance(false, samples);
 	by_chance(true, torn_samples);
+	shorn();
 	return out;
 }
 
@@ -305,10 +344,8 @@ void Exhaustive::explore_here(const Point &point)
 	watching_ = false;
 	cut();
 	if (!wanted_.empty()) {
-		Subset s{wanted_.at(2).at(0) == 'b', {}};
+		const Subset s = Subset::parse(wanted_.at(2));
 
-		for (const char c : wanted_[2].substr(1))
-			s.kept.push_back(c == '1');
 		at_ = here + ":" + s.text();
 		if (wanted_.size() > 3)
 			cut_replay(point, s);
@@ -350,17 +387,12 @@ void Exhaustive::explore_here(const Point &point)
 
 void Exhaustive::prepare(const Point &point, const Subset &subset)
 {
-	const std::vector<Unit> all = units(point, subset.blocks);
-	std::vector<std::vector<CellRef>> content = point.durable;
+	std::vector<std::vector<CellRef>> drives = point.durable;
 
-	if (subset.kept.size() != all.size())
-		fail("simulator: %s names %zu writes, there are %zu: is it of these sources?", at_.c_str(), subset.kept.size(), all.size());
-	for (size_t i = 0; i < all.size(); i++)
-		for (const auto &[block, cell] : all[i].cells)
-			if (subset.kept[i])
-				content[all[i].drive][block] = cell;
+	for (const auto &[where, cell] : content(point, subset))
+		drives[where.first][where.second] = cell;
 	for (size_t d = 0; d < drives_.size(); d++)
-		drives_[d]->restore(std::move(content[d]));
+		drives_[d]->restore(std::move(drives[d]));
 	load_.restore(point.users);
 	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
 	suspects_.clear();
@@ -378,6 +410,7 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 		if (open(absent) != Outcome::ok)
 			fail("the group does not open");
 		read_back();
+		check_counts();
 	};
 
 	if (setting_.shared)
@@ -431,10 +464,8 @@ void Exhaustive::cut_replay(const Point &point, const Subset &subset)
 		if (!wanted_.empty()) {
 			if (std::to_string(q) != wanted_.at(3))
 				continue;
-			Subset s{wanted_.at(4).at(0) == 'b', {}};
+			const Subset s = Subset::parse(wanted_.at(4));
 
-			for (const char c : wanted_[4].substr(1))
-				s.kept.push_back(c == '1');
 			at_ = there + ":" + s.text();
 			check(points[q], s, nullptr);
 			continue;

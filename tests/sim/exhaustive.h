@@ -55,10 +55,12 @@ struct ExhaustiveShared {
 	char state[256][1024];		// by job: the one it is at
 };
 
-// Which blocks or writes got there. As text: b or w, and a digit for each.
+// Which blocks or writes got there. As text: b or w, and a digit for each: 0 it did not, 1 it did, 2 half of its sectors did.
 struct Subset {
 	bool blocks;
-	std::vector<bool> kept;
+	std::vector<uint8_t> kept;
+
+	static Subset parse(const std::string &text);
 
 	std::string text() const;
 };
@@ -103,6 +105,8 @@ private:
 	void prepare(const Point &point, const Subset &subset);
 	static std::vector<Unit> units(const Point &point, bool blocks);
 	std::vector<Subset> subsets(const Point &point, bool &sampled);
+	// What is on the drives in this state where that is not what was durable.
+	static std::map<std::pair<unsigned int, uint64_t>, CellRef> content(const Point &point, const Subset &subset);
 	uint64_t key(const Point &point, const Subset &subset);
 	uint64_t hash_of(unsigned int drive, uint64_t block, const CellRef &cell);
 	bool time_is_up() const;

@@ -279,6 +279,26 @@ void Load::restore(const Saved &saved)
 	cut();
 }
 
+void Load::check_counts()
+{
+	char text[200];
+	const std::vector<VolumeModel *> all = living();
+
+	if (all.empty())
+		return;
+	live_.assign(sim_segments(all.front()->handle), 0);
+	for (VolumeModel *v : all) {
+		uint64_t mapped = 0;
+
+		for (auto lba = v->oracle.next_touched(0); lba && *lba < v->record->cells; lba = v->oracle.next_touched(*lba + 1))
+			mapped += sim_count_cell(v->handle, *lba, live_.data());
+		if (sim_wrong_mapped(v->handle, mapped, text, sizeof text))
+			fail("volume %lu: %s", v->oracle.uid(), text);
+	}
+	if (sim_wrong_live(all.front()->handle, live_.data(), text, sizeof text))
+		fail("%s", text);
+}
+
 // ---- reading everything back ----
 
 void Load::start_verify()

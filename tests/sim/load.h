@@ -69,6 +69,9 @@ public:
 	uint64_t completed() const { return completed_; }
 	uint64_t oldest_request_ns() const;	// when the oldest request in flight began; UINT64_MAX: none
 
+	// Are the engine's counts of cells what its map says? Nobody may be at work. Process context.
+	void check_counts();
+
 	// ---- for a script, in place of users ----
 	// One request for the @nth volume; done when quiet() says so.
 	void ask(size_t nth, pav_req_op op, uint64_t lba, unsigned int cells);
@@ -149,6 +152,7 @@ private:
 	std::vector<std::unique_ptr<Request>> requests_;
 	std::vector<Request *> free_requests_;
 	std::deque<Span> verify_;
+	std::vector<uint32_t> live_;		// check_counts(): by segment
 	std::vector<uint64_t> sequential_;	// by user: the next cell
 	Time time_ = 1;
 	VersionId next_version_ = 1;

@@ -27,11 +27,14 @@ Plan::Plan(uint64_t seed)
 	latency.flush = rng.range(1'000, 300'000);
 	latency.slow = rng.percent(30) ? static_cast<unsigned int>(rng.range(20, 500)) : 0;
 	latency.inline_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 20)) : 0;
+	latency.superblocks = rng.percent(15) ? static_cast<unsigned int>(rng.range(10, 200)) : 1;
 	constexpr unsigned int preemptions[] = {0, 3, 20, 100, 1000};
 	preemption = preemptions[rng.below(std::size(preemptions))];
 	alloc_failure = rng.percent(25) ? static_cast<unsigned int>(rng.range(3, 200)) : 0;
 	constexpr unsigned int keeps[] = {0, 10, 50, 90, 100};
 	cut_keep_percent = keeps[rng.below(std::size(keeps))];
+
+	shorn_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 50)) : 0;
 
 	max_volumes = static_cast<unsigned int>(rng.range(1, 6));
 	users = static_cast<unsigned int>(rng.percent(30) ? rng.range(1, 3) : rng.range(4, 32));
@@ -110,8 +113,25 @@ Plan::Plan(uint64_t seed)
 		unmap_percent = rng.percent(50) ? 0 : 3;
 		hot_percent = rng.percent(50) ? 0 : static_cast<unsigned int>(rng.range(50, 90));
 		write_percent = 80;
-		control_ns *= 4;
 		requests_a_life = rng.range(200, 1200);
+		if (rng.percent(40)) {
+			// Users who leave the garbage collector time, and write under its hands: it reads slowly, and they write fast.
+			users = static_cast<unsigned int>(rng.range(1, 4));
+			think_ns = rng.range(20'000, 200'000);
+			latency.read = rng.range(50'000, 300'000);
+			latency.write = rng.range(1'000, 10'000);
+			large_percent = 0;
+		} else {
+			control_ns *= 4;
+		}
+	} else if (!spread && rng.percent(10)) {
+		// One or two users who send stripes off themselves, while checkpoints come and go.
+		users = static_cast<unsigned int>(rng.range(1, 3));
+		think_ns = 1'000;
+		preemption = third_loss ? 0 : 3;
+		control_ns = rng.range(50'000, 300'000);
+		write_percent = 90;
+		large_percent = sequential_percent = 0;
 	}
 }
 
@@ -130,6 +150,7 @@ Plan Plan::small(uint64_t round)
 	p.streams = 1;
 	p.cache_nodes = 64;
 	p.latency = {.read = 20'000, .write = 20'000, .flush = 20'000};
+	p.shorn_percent = 0;
 	p.preemption = round % 3 == 0 ? static_cast<unsigned int>(rng.range(3, 100)) : 0;
 	p.alloc_failure = 0;
 	p.max_volumes = 2;
@@ -153,6 +174,10 @@ std::string Plan::describe() const
 			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
 			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
 
+	if (shorn_percent)
+		out += " shorn=" + std::to_string(shorn_percent) + "%";
+	if (latency.superblocks > 1)
+		out += " slow-superblocks=" + std::to_string(latency.superblocks);
 	if (churn)
 		out += " churn=" + std::to_string(churn);
 	if (spread)

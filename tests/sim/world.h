@@ -44,11 +44,13 @@ protected:
 	bool create();
 	Outcome open(const std::vector<unsigned int> &absent, bool may_refuse = false);
 	Outcome read_back();
+	Outcome check_counts();
 	Outcome close();
 	void life(bool last);
 	void quick_loss();
 	void third_loss();
 	void last_look();
+	void healed_for_good();
 
 	// ---- faults ----
 	void arm_faults();
@@ -70,6 +72,7 @@ protected:
 	std::unique_ptr<Machine> machine_;
 	pav_host_ops ops_{};
 	pav_engine *engine_ = nullptr;
+	std::vector<bool> holds_data_;	// by drive: something was written to it where segments lie
 	bool harmed_ = false;		// a suspect was: data on it may be bad
 	bool lost_third_ = false;
 	const char *writes_forbidden_ = nullptr;

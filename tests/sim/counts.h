@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * I5 as a check: how many cells of each segment are alive is counted twice by the engine's own account, and here once more, from the map. A wrong count
+ * loses data late, when a segment that holds some is taken for empty; here it fails at once.
+ */
+#ifndef PAV_SIM_COUNTS_H
+#define PAV_SIM_COUNTS_H
+
+#include "engine.h"
+
+/* Segments of the group that @vol is in. */
+u32 sim_segments(struct pav_volume *vol);
+/* Counts cell @lba in @live, by segment, if it is mapped: then true. Process context. */
+bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live);
+/* Compares: @live with what the engine says of segments of user data, @mapped of @vol's cells are. Returns NULL if all is well, else what is wrong. */
+const char *sim_wrong_live(struct pav_volume *vol, const u32 *live, char *text, size_t room);
+const char *sim_wrong_mapped(struct pav_volume *vol, u64 mapped, char *text, size_t room);
+
+#endif
