@@ -223,6 +223,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	e->g.faulted = true;
 	e->log_ops = pav_map_log_ops;
 	e->log_ops.want_checkpoint = pav_checkpoint_want;
+	e->log_ops.want_space = pav_checkpoint_want_space;
 	e->log_ops.ctx = &e->ckpt;
 	e->map.want_checkpoint = pav_checkpoint_want;
 	e->map.ctx = &e->ckpt;
@@ -239,7 +240,7 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	}
 	/* No more may be dirty than a little of the group could take: in a small one, less than the cache would bear. */
 	while (e->map.claim_limit > 24 &&
-	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 32)
+	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 48)
 		e->map.claim_limit -= e->map.claim_limit / 4;
 	e->map.held_limit = e->map.claim_limit - e->map.claim_limit / 4;
 	error = load_segments(e, err);

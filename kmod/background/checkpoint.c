@@ -130,6 +130,7 @@ static void image_written(struct pav_checkpoint *c, struct pav_node *n, int erro
 /* Writes what is staged and enters where it went. */
 static int flush(struct pav_checkpoint *c)
 {
+	struct pav_stream *s = &c->log->streams[c->log->nstreams];
 	unsigned int i, n = c->staged;
 	int error = 0;
 
@@ -138,8 +139,10 @@ static int flush(struct pav_checkpoint *c)
 	c->staged = 0;
 	init_completion(&c->all);
 	atomic_set(&c->pending, n);
+	pav_log_begin_batch(s);
 	for (i = 0; i < n; i++)
 		pav_log_submit_node(c->log, &c->write[i]);
+	pav_log_end_batch(s);
 	wait_for_completion(&c->all);
 	for (i = 0; i < n; i++) {
 		int e = c->write[i].req.error;
@@ -163,7 +166,7 @@ static int flush(struct pav_checkpoint *c)
 static u8 *stage(struct pav_checkpoint *c, u64 key, struct pav_node *n, int *error)
 {
 	struct pav_node_write *w;
-	int e = c->staged == PAV_CKPT_BATCH ? flush(c) : 0;
+	int e = c->staged == c->batch ? flush(c) : 0;
 
 	*error = *error ? *error : e;
 	if (n)
@@ -290,10 +293,21 @@ static void encode_segments(struct pav_checkpoint *c, u32 node, u8 *image)
 	}
 }
 
-/* @n nodes, and the blocks of the node table above them, as far as that can be told. */
-static unsigned int with_table(unsigned int n)
+/* Nodes that may be made between two checkpoints: so the next one is not much larger than what there is. */
+static u64 new_nodes(const struct pav_checkpoint *c)
 {
-	return n + n / 2 + 3 * PAV_TABLE_LEVELS;
+	return max_t(u64, c->map->claim_limit / 8, 256);
+}
+
+/* @n nodes, and the blocks of the node table above them, as far as that can be told; but no more blocks than the table has. */
+static unsigned int with_table(struct pav_checkpoint *c, unsigned int n)
+{
+	u64 all = 4 * PAV_TABLE_LEVELS + PAV_MAX_VOLUMES / 128 + c->log->seg_nodes / 128, nodes = atomic64_read(&c->map->next_node) + new_nodes(c);
+	unsigned int level;
+
+	for (level = 0; level < PAV_TABLE_LEVELS; level++)
+		all += nodes >> PAV_TABLE_BITS * (level + 1);
+	return n + min_t(u64, n / 2 + 3 * PAV_TABLE_LEVELS, all);
 }
 
 /* How many nodes the checkpoint will write: dirty ones and records. */
@@ -306,17 +320,18 @@ static unsigned int image_count(struct pav_checkpoint *c)
 		n += segments_changed(c, i);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		n += c->map->volumes[id] && (c->map->volumes[id]->snapped || c->map->volumes[id]->dirty);
-	return with_table(n);
+	return with_table(c, n);
 }
 
-/* The largest checkpoint there can be: every claim taken, every record changed. */
+/* The largest checkpoint there can be: every claim taken, or every node changed, and every record. */
 static u32 largest_rows(struct pav_checkpoint *c)
 {
-	unsigned int n = c->map->claim_limit + c->log->seg_nodes, id;
+	u64 nodes = atomic64_read(&c->log->meta_live) + atomic_read(&c->map->claimed) + new_nodes(c);
+	unsigned int n = min_t(u64, c->map->claim_limit, nodes) + c->log->seg_nodes, id;
 
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
 		n += c->map->volumes[id] != NULL;
-	return pav_log_meta_rows(c->log, with_table(n));
+	return pav_log_meta_rows(c->log, with_table(c, n));
 }
 
 /* Last of all that needs room: no segment may change its state between the images made here and the commit, but ones in the replay list. */
@@ -535,6 +550,7 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	/* Asked before anything is touched: then nothing need be undone. */
 	if (!READ_ONCE(c->g->faulted) && !pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id))
 		return no_room(c);
+	WRITE_ONCE(c->running, true);
 	m.seq = pav_log_freeze(c->log);
 	pav_map_apply_unmaps(map, &unmaps);
 	if (seq)
@@ -578,18 +594,20 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 		WRITE_ONCE(map->stuck, 0);
 		/* In the middle of replay nothing is refused: what is replayed was acknowledged. */
 		if (!seq)
-			pav_map_set_node_room(map, pav_log_node_room(c->log));
+			pav_map_set_node_room(map, min_t(u64, pav_log_node_room(c->log), new_nodes(c)));
 	} else {
 		pav_reached("checkpoint failed");
 		WRITE_ONCE(map->stuck, error);
 		pav_log(PAV_ERR, "%s: checkpoint failed: error %d; the one before it stands", c->g->name, error);
 	}
 	c->last_ns = pav_now_ns() - start;
+	WRITE_ONCE(c->running, false);
+	smp_mb();
 	pav_log_unpark(c->log);
 	pav_map_unmaps_done(&unmaps, error);
 	pav_map_room(map);
 	pav_log_kick(c->log);
-	if (again)
+	if (again || pav_map_unmaps_wait(map))
 		pav_checkpoint_want(c);
 	return error;
 }
@@ -633,8 +651,17 @@ void pav_checkpoint_want(void *ctx)
 {
 	struct pav_checkpoint *c = ctx;
 
-	if (!READ_ONCE(c->off))
+	if (!READ_ONCE(c->off) && !READ_ONCE(c->running))
 		pav_work_queue(c->worker, &c->work);
+}
+
+void pav_checkpoint_want_space(void *ctx)
+{
+	struct pav_checkpoint *c = ctx;
+	void (*want)(void *gc) = READ_ONCE(c->gc_want);
+
+	if (want)
+		want(c->gc);
 }
 
 int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pav_log *log, struct pav_map *map)
@@ -658,6 +685,8 @@ int pav_checkpoint_init(struct pav_checkpoint *c, struct pav_group *g, struct pa
 		return -ENOMEM;
 	if (!c->victims || !c->worker || !c->seg_snap || !c->live_snap || !c->dead || !c->write || !c->node)
 		return -ENOMEM;
+	c->batch = clamp_t(unsigned int, g->data_drives * log->max_rows, 2, PAV_CKPT_BATCH);
+	c->batch = max_t(unsigned int, c->batch - c->batch % g->data_drives, 2) - 1;
 	for (i = 0; i < PAV_CKPT_BATCH; i++) {
 		c->stage[i] = pav_alloc_cells(1);
 		if (!c->stage[i])

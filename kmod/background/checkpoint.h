@@ -17,7 +17,7 @@
 #include "../log/scan.h"
 #include "../map/map.h"
 
-#define PAV_CKPT_BATCH	64u
+#define PAV_CKPT_BATCH	128u		/* at most */
 #define PAV_CKPT_ROUNDS	16u		/* checkpoints in a row to gain room */
 
 struct pav_checkpoint {
@@ -30,6 +30,7 @@ struct pav_checkpoint {
 	void *gc;
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
+	bool running;			/* requests are not heard: whoever still needs one asks again when it is woken at its end */
 	bool hoped;			/* the last one found nothing to reserve, but freed some */
 
 	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */
@@ -40,7 +41,7 @@ struct pav_checkpoint {
 	struct pav_node_write *write;	/* PAV_CKPT_BATCH */
 	struct pav_node **node;		/* whose image write[i] is; NULL: none's */
 	u8 *stage[PAV_CKPT_BATCH];
-	unsigned int staged;
+	unsigned int batch, staged;	/* nodes written at once: with their header they fill rows */
 	atomic_t pending;
 	struct completion all;
 
@@ -55,6 +56,8 @@ void pav_checkpoint_free(struct pav_checkpoint *c);
 void pav_checkpoint_loaded(struct pav_checkpoint *c);
 /* Asks for one soon. Any context. */
 void pav_checkpoint_want(void *c);
+/* Asks for the garbage collector, if there is one by now. Any context. */
+void pav_checkpoint_want_space(void *c);
 
 /* Writes one now. Process context. -ENOSPC, -EIO; then the last one stands. */
 int pav_checkpoint_run(struct pav_checkpoint *c);

@@ -18,6 +18,7 @@ static void move_done(struct pav_req *req)
 /* Sends what was gathered, and waits until it is there. */
 static void send_moves(struct pav_gc *gc)
 {
+	struct pav_stream *s = &gc->log->streams[gc->log->nstreams - 1];
 	unsigned int i, n = gc->moves;
 
 	if (!n)
@@ -26,11 +27,10 @@ static void send_moves(struct pav_gc *gc)
 	init_completion(&gc->all);
 	atomic_set(&gc->pending, n + 1);
 	/* One stripe, not many: the stream is to wait for the last of them. */
-	WRITE_ONCE(gc->log->gathering, true);
+	pav_log_begin_batch(s);
 	for (i = 0; i < n; i++)
 		pav_map_move(&gc->move[i]);
-	WRITE_ONCE(gc->log->gathering, false);
-	pav_log_kick(gc->log);
+	pav_log_end_batch(s);
 	if (!atomic_dec_and_test(&gc->pending))
 		wait_for_completion(&gc->all);
 }
@@ -48,8 +48,24 @@ static void gather(struct pav_gc *gc, struct pav_volume *vol, u64 lba, u64 loc, 
 	m->loc = loc;
 	m->birth = birth;
 	m->ctx = gc;
-	if (gc->moves == PAV_GC_MOVES)
+	if (gc->moves == gc->batch)
 		send_moves(gc);
+}
+
+/*
+ * Users may write as much as is won while the pool holds seven eighths of what it should, and the less the less it holds; but always something: what stops
+ * them altogether is log->starved. @row: so far the victim is done.
+ */
+static void pace(struct pav_gc *gc, u32 row)
+{
+	s64 pool = pav_log_pool(gc->log), target = gc->log->replay_target;
+	u64 due = gc->gain * row / gc->g->segment_blocks;
+
+	if (pool >= target)
+		pav_map_run_free(gc->map);
+	else if (due > gc->given)
+		pav_map_give(gc->map, (due - gc->given) * max_t(s64, pool * 8 - target * 4, target / 2) / (target * 3));
+	gc->given = max_t(u64, due, gc->given);
 }
 
 static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at)
@@ -84,25 +100,49 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 		}
 		pav_map_leave(gc->map, ticket);
 	}
+	pace(gc, at->row + h->rows);
 	return READ_ONCE(gc->g->faulted) ? -EIO : 0;
 }
 
-/* True: nothing is alive in it any more. */
-static bool empty_segment(struct pav_gc *gc, u32 seg)
+/* Sends what is left over and lets go of the volumes. Returns how many of the victims are empty now. */
+static unsigned int finish_parts(struct pav_gc *gc)
 {
-	mutex_lock(&gc->lock);
+	unsigned int i, won = 0;
+
+	if (!gc->locked)
+		return 0;
+	send_moves(gc);
+	for (i = 0; i < gc->parts; i++) {
+		if (atomic_read(&gc->log->seg[gc->part[i]].live))
+			continue;
+		/* It will be free, and filled again, before this run ends. */
+		__clear_bit(gc->part[i], gc->tried);
+		won++;
+	}
+	gc->parts = 0;
+	gc->locked = false;
+	mutex_unlock(&gc->lock);
+	return won;
+}
+
+/* Returns how many victims it has finished with that are empty now. */
+static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
+{
+	struct pav_segment *s = &gc->log->seg[seg];
+	u64 room = (u64)gc->g->segment_blocks * (s->set->n - 2);
+
+	gc->gain = room - min_t(u64, room, atomic_read(&s->live));
+	gc->given = 0;
+	if (!gc->locked)
+		mutex_lock(&gc->lock);
+	gc->locked = true;
 	__set_bit(seg, gc->tried);
 	pav_scan_stripes(&gc->scan, seg, move_stripe, gc);
-	/* Before the volumes are let go of. */
-	send_moves(gc);
-	mutex_unlock(&gc->lock);
 	pav_reached("segment emptied");
 	atomic64_inc(&gc->emptied);
-	if (atomic_read(&gc->log->seg[seg].live))
-		return false;
-	/* It will be free, and filled again, before this run ends. */
-	__clear_bit(seg, gc->tried);
-	return true;
+	pace(gc, gc->g->segment_blocks);
+	gc->part[gc->parts++] = seg;
+	return gc->parts == PAV_GC_PARTS || !gc->moves || READ_ONCE(gc->log->starved) || atomic_read(&gc->waiting) ? finish_parts(gc) : 0;
 }
 
 /* ---- when ---- */
@@ -129,32 +169,53 @@ static void try_all_again(struct pav_gc *gc)
 	memcpy(gc->tried, gc->stuck, DIV_ROUND_UP(gc->g->segments, 64) * 8);
 }
 
-static void gc_work(struct pav_work *work)
+/*
+ * Does it help? What is moved may take as much as is won, as it can where few drives are left. Progress is when users have written a segment, or the pool
+ * is larger than it has been since they had.
+ */
+static bool in_vain(struct pav_gc *gc)
 {
-	struct pav_gc *gc = container_of(work, struct pav_gc, work);
+	u64 written = atomic64_read(&gc->log->data_cells);
+	s64 pool = pav_log_pool(gc->log);
+
+	if (written - gc->written >= gc->g->segment_blocks || pool > gc->best) {
+		gc->written = written;
+		gc->best = pool;
+		gc->vain = 0;
+	}
+	return gc->vain > PAV_GC_VAIN;
+}
+
+/* True: there is nothing more to be had. */
+static bool collect(struct pav_gc *gc)
+{
 	unsigned int emptied = 0, won = 0;	/* since the last checkpoint; since all were last tried */
-	unsigned int vain = 0;			/* since somebody got a segment */
 	bool idle = false;
 
 	try_all_again(gc);
-	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && pav_log_gc_wanted(gc->log)) {
+	/* Who waits may wait for what only another attempt can tell. */
+	if (READ_ONCE(gc->log->starved))
+		gc->vain = 0;
+	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && pav_log_gc_wanted(gc->log) && !in_vain(gc)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
+		/* A mutex may be taken again before who waits for it wakes. */
+		if (atomic_read(&gc->waiting)) {
+			won += finish_parts(gc);
+			pav_sleep_ns(100000);
+		}
 		if (seg >= 0) {
 			won += empty_segment(gc, seg);
 			emptied++;
-			vain = READ_ONCE(gc->log->starved) ? vain + 1 : 0;
+			gc->vain++;
 		}
-		if (seg >= 0 && emptied < PAV_GC_BATCH && !READ_ONCE(gc->log->starved) && !atomic_read(&gc->refused))
+		/* What is won comes free with the next checkpoint; that one is asked for by who opens segments, and made here only if somebody waits for it. */
+		if (seg >= 0 && !atomic_read(&gc->refused) && (emptied < PAV_GC_BATCH || !READ_ONCE(gc->log->starved)))
 			continue;
-		/*
-		 * Tried them all twice, with a checkpoint between, and won nothing? Or won, but what is moved takes as much, as it can where few drives are
-		 * left?
-		 */
-		if ((seg < 0 && !won && idle) || vain > gc->g->segments || !checkpoint(gc)) {
-			give_up(gc);
-			return;
-		}
+		won += finish_parts(gc);
+		/* Tried them all twice, with a checkpoint between, and won nothing? */
+		if ((seg < 0 && !won && idle) || !checkpoint(gc))
+			return true;
 		emptied = 0;
 		if (seg < 0) {
 			try_all_again(gc);
@@ -162,10 +223,21 @@ static void gc_work(struct pav_work *work)
 			won = 0;
 		}
 	}
+	finish_parts(gc);
 	if (READ_ONCE(gc->g->faulted))
 		pav_map_room(gc->map);
-	else if (emptied)
+	else if (emptied && (READ_ONCE(gc->log->starved) || READ_ONCE(gc->log->full)))
 		checkpoint(gc);
+	return in_vain(gc);
+}
+
+static void gc_work(struct pav_work *work)
+{
+	struct pav_gc *gc = container_of(work, struct pav_gc, work);
+
+	if (collect(gc))
+		give_up(gc);
+	pav_map_run_free(gc->map);
 }
 
 static void gc_want(void *ctx)
@@ -180,8 +252,10 @@ static void gc_want(void *ctx)
 
 void pav_gc_barrier(struct pav_gc *gc)
 {
+	atomic_inc(&gc->waiting);
 	mutex_lock(&gc->lock);
 	mutex_unlock(&gc->lock);
+	atomic_dec(&gc->waiting);
 }
 
 void pav_gc_start(struct pav_gc *gc)
@@ -200,9 +274,10 @@ void pav_gc_stop(struct pav_gc *gc)
 
 int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt)
 {
-	unsigned int i;
+	unsigned int i, room = min_t(u32, ckpt->g->data_drives * ckpt->log->max_rows, PAV_STRIPE_MAX_CELLS) - 1;
 
 	gc->ckpt = ckpt;
+	gc->batch = PAV_GC_MOVES - PAV_GC_MOVES % room;
 	gc->g = ckpt->g;
 	gc->log = ckpt->log;
 	gc->map = ckpt->map;

@@ -17,8 +17,10 @@
 
 #include "checkpoint.h"
 
-#define PAV_GC_MOVES	PAV_STRIPE_ENTRIES	/* cells moved at once: a stripe */
-#define PAV_GC_BATCH	4u			/* segments emptied for each checkpoint, if nobody waits */
+#define PAV_GC_MOVES	PAV_STRIPE_ENTRIES	/* cells moved at once, at most: what fills stripes */
+#define PAV_GC_PARTS	8u			/* victims whose last cells may wait for the next ones', to fill a stripe with them */
+#define PAV_GC_VAIN	32u			/* victims emptied without anybody being the better for it: then it is only moving in circles */
+#define PAV_GC_BATCH	4u			/* segments emptied for each checkpoint that somebody waits for */
 
 struct pav_gc {
 	struct pav_group *g;
@@ -28,6 +30,10 @@ struct pav_gc {
 	struct pav_worker *worker;
 	struct pav_work work;
 	struct mutex lock;		/* held while it uses volumes */
+	bool locked;			/* by it: there are moves not sent yet */
+	atomic_t waiting;		/* … for the lock */
+	u32 part[PAV_GC_PARTS];		/* victims since it was taken */
+	unsigned int parts;
 	bool off;
 	struct pav_scan scan;
 	unsigned long *tried;		/* by segment: stuck, or emptied in this run. If cells are left, they are being written anew */
@@ -35,10 +41,14 @@ struct pav_gc {
 
 	struct pav_move *move;		/* PAV_GC_MOVES */
 	u8 **cell;			/* their contents */
-	unsigned int moves;		/* gathered, not sent yet */
+	unsigned int moves, batch;	/* gathered, not sent yet; sent at once */
 	atomic_t pending;
 	struct completion all;
 	atomic_t refused;		/* for lack of room */
+	u64 written;			/* cells by users, when there last was progress */
+	s64 best;			/* the pool since then */
+	unsigned int vain;		/* victims since then */
+	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
 	struct pav_cell_asleep asleep;
 
 	atomic64_t emptied;

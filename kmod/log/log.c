@@ -16,13 +16,17 @@ static void seg_dirty(struct pav_log *log, u32 seg)
 void pav_log_live(struct pav_log *log, u64 loc, int delta)
 {
 	u32 seg = pav_loc_seg(loc);
+	struct pav_segment *s = &log->seg[seg];
+	int live = atomic_add_return(delta, &s->live);
 
-	atomic_add(delta, &log->seg[seg].live);
 	/* Of metadata segments the table keeps no count. */
-	if (log->seg[seg].state == PAV_SEG_META)
+	if (s->state == PAV_SEG_META) {
 		atomic64_add(delta, &log->meta_live);
-	else
-		seg_dirty(log, seg);
+		return;
+	}
+	seg_dirty(log, seg);
+	if (!live && !READ_ONCE(s->open) && !atomic_xchg(&s->dead, 1))
+		atomic_inc(&log->dead);
 }
 
 void pav_log_seg_free(struct pav_log *log, u32 seg)
@@ -34,6 +38,8 @@ void pav_log_seg_free(struct pav_log *log, u32 seg)
 		log->meta_segs--;
 	atomic_dec(&s->set->segments);
 	s->state = PAV_SEG_FREE;
+	if (atomic_xchg(&s->dead, 0))
+		atomic_dec(&log->dead);
 	log->free++;
 	seg_dirty(log, seg);
 }
@@ -94,7 +100,7 @@ bool pav_log_open_segment(struct pav_stream *s)
 	unsigned int i, left = 0, ready;
 	unsigned long flags;
 	struct pav_set *set = NULL;
-	bool found = false;
+	bool found = false, few, helps;
 
 	if (s->meta) {
 		u64 members = pav_group_members(log->g, log->cursor);
@@ -147,10 +153,14 @@ bool pav_log_open_segment(struct pav_stream *s)
 				left++;
 			}
 		}
+		few = pav_log_pool_locked(log) < log->replay_target;
+		helps = atomic_read(&log->dead) || log->free > pav_log_data_keep(log);
 		spin_unlock_irqrestore(&log->lock, flags);
 		/* Starved, users wait for the garbage collector, which makes the checkpoints that help. */
-		if (left < (log->replay_target + 1) / 2 && (s->gc || !READ_ONCE(log->starved)))
+		if (helps && left <= max_t(unsigned int, log->nstreams, log->replay_target / 6) && (s->gc || !READ_ONCE(log->starved)))
 			log->ops->want_checkpoint(log->ops->ctx);
+		if (few)
+			log->ops->want_space(log->ops->ctx);
 	}
 	if (found) {
 		s->row = 0;
@@ -263,7 +273,7 @@ void pav_log_thaw(struct pav_log *log)
 static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 {
 	struct pav_log *log = ctx;
-	struct pav_set *sets[PAV_REPLAY_MAX];
+	struct pav_set *sets[ARRAY_SIZE(log->replay)];
 	unsigned int i, n = 0, unopened = 0, staying = 0;
 	unsigned long flags;
 
@@ -273,7 +283,7 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		unopened += !log->replay[i].opened;
 		staying += !log->replay[i].drop;
 	}
-	while (checkpoint && unopened < log->replay_target && log->replays < PAV_REPLAY_MAX && staying < PAV_REPLAY_MAX) {
+	while (checkpoint && unopened < log->replay_target && log->replays < ARRAY_SIZE(log->replay) && staying < PAV_REPLAY_MAX) {
 		/* The garbage collector's are taken from what users must leave. */
 		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log);
 		s64 seg = take_free(log, keep - min_t(u32, keep, log->dying));
@@ -471,7 +481,7 @@ int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_
 		return -ENOMEM;
 	log->free = g->segments;
 	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS) + 1;
-	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 1 + PAV_GC_SEGMENTS, 24);
+	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 1 + PAV_GC_SEGMENTS, PAV_REPLAY_MAX * 3 / 4);
 	log->max_rows = clamp_t(unsigned int, PAV_STRIPE_ENTRIES / k, 1, min_t(u32, PAV_STRIPE_MAX_ROWS, g->segment_blocks / 4));
 	for (i = 0; i <= log->nstreams; i++) {
 		error = pav_stream_init(&log->streams[i], log, i == log->nstreams);

@@ -6,7 +6,8 @@
  * A request is pushed to a stream without a lock. The worker (or, of lone requests, the submitter) gathers what waits into a stripe (group commit),
  * encodes it, and writes every column with one I/O. When all columns are durable the map is told (ops->applied), cell by cell, then the requests complete.
  *
- * Group commit: with nothing in flight whatever waits is written at once; otherwise a stripe waits until it fills a row or a stripe has come back.
+ * Group commit: with nothing in flight whatever waits is written at once; otherwise a stripe waits until it fills rows, as many as stripes are in flight,
+ * or a stripe has come back.
  */
 #ifndef PAV_LOG_H
 #define PAV_LOG_H
@@ -15,6 +16,7 @@
 
 #define PAV_MAX_STREAMS		8u		/* for user data; one more for metadata */
 #define PAV_STRIPES_PER_STREAM	6u
+#define PAV_FULL_ROWS		4u		/* the more stripes are in flight, the more rows the next one waits to fill, up to so many */
 #define PAV_GC_SEGMENTS		1u		/* of those reserved, left to the garbage collector */
 #define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
 #define PAV_ALONE_MIN		4u		/* requests that came alone, before they are issued by who brings them */
@@ -26,6 +28,7 @@ enum { PAV_SEG_RESERVED = PAV_SEG_META + 1 };	/* in memory only: FREE, and in th
 struct pav_segment {
 	struct pav_set *set;		/* of DATA and META segments */
 	atomic_t live;			/* cells the map points to */
+	atomic_t dead;			/* closed data segment, and nothing is alive in it any more: counted in log->dead */
 	u8 state;			/* enum pav_segment_state, under log->lock */
 	bool open;			/* a stream writes to it */
 	bool replaying;			/* replay may need what is in it: not to be used again before the checkpoint that ends replay */
@@ -103,6 +106,7 @@ struct pav_stream {
 	bool drain;
 	struct completion drained;
 	bool wants;			/* something is queued that waits for a stripe to come back; hint */
+	bool more;			/* whoever fills it, the checkpoint or the garbage collector, is about to send more: wait for a whole stripe */
 	struct pav_stripe *stripes;
 };
 
@@ -129,6 +133,7 @@ struct pav_log_ops {
 	/* No room for @req, an unmap: do it without the log. With the stream's turn. */
 	void (*unmap_direct)(struct pav_req *req);
 	void (*want_checkpoint)(void *ctx);	/* any context */
+	void (*want_space)(void *ctx);		/* segments become few: the garbage collector is to work. Any context */
 	void *ctx;
 };
 
@@ -147,15 +152,15 @@ struct pav_log {
 	bool frozen;
 	bool starved;			/* no segment is left for users, and none is free: only the garbage collector can help */
 	bool full;			/* … and it cannot */
-	bool gathering;			/* the garbage collector is about to send more */
 
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor;
 	u32 dying;			/* segments that are free once the commit under way is made */
+	atomic_t dead;			/* data segments nothing is alive in, free with the next checkpoint; about */
 	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
 	atomic64_t meta_live;		/* cells of metadata that are alive */
 	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
-	struct pav_replay_seg replay[PAV_REPLAY_MAX];
+	struct pav_replay_seg replay[2 * PAV_REPLAY_MAX];	/* those that the checkpoint under way drops are among them */
 	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
 
 	struct list_head parked;	/* stripes that wait for pav_log_unpark() */
@@ -174,6 +179,9 @@ void pav_log_start(struct pav_log *log);
 void pav_log_submit(struct pav_log *log, struct pav_req *req, unsigned int hint);
 void pav_log_submit_node(struct pav_log *log, struct pav_node_write *w);
 void pav_log_unpark(struct pav_log *log);	/* process: tries parked stripes again */
+/* To the only user of a stream: more is about to be sent (what is queued waits for it); no more. */
+void pav_log_begin_batch(struct pav_stream *s);
+void pav_log_end_batch(struct pav_stream *s);
 void pav_log_kick(struct pav_log *log);		/* any context: something streams waited for has changed */
 int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta);
 void pav_stream_free(struct pav_stream *s);
@@ -234,7 +242,10 @@ static inline bool pav_log_users_wait(const struct pav_log *log)
 }
 
 /* ---- for the garbage collector (space.c) ---- */
-bool pav_log_gc_wanted(struct pav_log *log);	/* free segments are few */
+/* Segments users may still open, and those that are as good as free. Below zero: what they must leave to others is not there. Any context. */
+s64 pav_log_pool(struct pav_log *log);
+s64 pav_log_pool_locked(const struct pav_log *log);	/* the same, log->lock held */
+bool pav_log_gc_wanted(struct pav_log *log);	/* that is few, or users wait */
 /* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */

@@ -42,8 +42,11 @@ u32 pav_log_meta_keep(const struct pav_log *log)
 
 u32 pav_log_data_keep(const struct pav_log *log)
 {
-	/* One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed. */
-	return pav_log_meta_keep(log) + 3;
+	/*
+	 * One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed; more where that
+	 * costs little, since the metadata's share goes up and down.
+	 */
+	return pav_log_meta_keep(log) + clamp_t(u32, log->g->segments / 64, 3, 8);
 }
 
 unsigned int pav_log_ready(const struct pav_log *log)
@@ -64,8 +67,8 @@ u64 pav_log_node_room(struct pav_log *log)
 	segs = (s64)log->meta_segs + log->free - margin_segments(log);
 	spin_unlock_irqrestore(&log->lock, flags);
 	room = segs * segment_cells(log) / PAV_META_SPREAD - atomic64_read(&log->meta_live);
-	/* A node brings up to half a block of the node table with it. */
-	return room > 0 ? room * 2 / 3 : 0;
+	/* A node brings up to half a block of the node table with it, and makes the largest checkpoints larger. */
+	return room > 0 ? room / 3 : 0;
 }
 
 /* ---- room for checkpoints ---- */
@@ -78,7 +81,7 @@ static u32 row_cells(const struct pav_log *log)
 
 u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
 {
-	return nodes / row_cells(log) + nodes / 16 + log->max_rows + 8;
+	return nodes / row_cells(log) + nodes / (4 * log->g->data_drives) + log->max_rows + 16;
 }
 
 static u64 meta_rows_left(struct pav_log *log)
@@ -163,17 +166,25 @@ static bool closed(struct pav_log *log, u32 seg, enum pav_segment_state state)
 }
 /* ---- the garbage collector's ---- */
 
-bool pav_log_gc_wanted(struct pav_log *log)
+s64 pav_log_pool_locked(const struct pav_log *log)
+{
+	return (s64)pav_log_ready(log) + log->free - pav_log_data_keep(log) + atomic_read(&log->dead);
+}
+
+s64 pav_log_pool(struct pav_log *log)
 {
 	unsigned long flags;
-	u32 keep;
-	bool few;
+	s64 pool;
 
 	spin_lock_irqsave(&log->lock, flags);
-	keep = pav_log_data_keep(log);
-	few = pav_log_ready(log) + (log->free > keep ? log->free - keep : 0) < log->replay_target;
+	pool = pav_log_pool_locked(log);
 	spin_unlock_irqrestore(&log->lock, flags);
-	return few;
+	return pool;
+}
+
+bool pav_log_gc_wanted(struct pav_log *log)
+{
+	return pav_log_users_wait(log) || pav_log_pool(log) < log->replay_target;
 }
 
 bool pav_log_gc_has_room(struct pav_log *log)
@@ -189,7 +200,7 @@ bool pav_log_gc_has_room(struct pav_log *log)
 
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 {
-	u64 now = atomic64_read(&log->seq), best = 0;
+	u64 now = atomic64_read(&log->seq), best = 0, now_cells = segment_cells(log);
 	s64 victim = -1;
 	u32 i;
 
@@ -201,7 +212,8 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 
 		if (READ_ONCE(s->state) != PAV_SEG_DATA || !set || test_bit(i, but))
 			continue;
-		room = (u64)log->g->segment_blocks * (set->n - 2);
+		/* With drives lost, a segment that is won may hold less than this one: what it takes to hold what is alive is what it costs. */
+		room = min_t(u64, now_cells, (u64)log->g->segment_blocks * (set->n - 2));
 		live = atomic_read(&s->live);
 		if (!live || live > room - room / 16)
 			continue;
@@ -275,8 +287,8 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 	/* Each cell moved may bring half a block of the table; and what is moved must find room beside what the checkpoint writes anyhow. */
 	budget = left > need ? (left - need) * row_cells(log) / 2 : 0;
 	spin_lock_irqsave(&log->lock, flags);
-	if (left >= 3 * log->meta_margin &&
-	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(2 * atomic64_read(&log->meta_live), cells)))
+	if (left >= 2 * log->meta_margin + log->g->segment_blocks &&
+	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), cells)))
 		goto out;
 	for (i = 0; i < log->g->segments; i++)
 		if (may_empty(&log->seg[i])) {

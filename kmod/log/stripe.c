@@ -139,6 +139,32 @@ static unsigned int req_cells(const struct pav_req *req)
 	return req->op == PAV_UNMAP ? 0 : req->cells - req->next;
 }
 
+/*
+ * Gives back from the end what makes the stripe begin a row it cannot fill: that is written with the next, and by then it has company. Only whole requests:
+ * a large one is not to wait for its last cells.
+ */
+static void stripe_trim(struct pav_stripe *st)
+{
+	struct pav_stream *s = st->stream;
+	unsigned int k = s->set->n - 2, excess = st->cells % k;
+
+	while (st->cells > k && excess) {
+		struct pav_stripe_ref *ref = &st->ref[st->refs - 1];
+		struct pav_req *req = ref->req;
+
+		if (req->op == PAV_UNMAP || ref->count > excess || ref->count != req->cells)
+			return;
+		pav_reached("request left for the next stripe");
+		req->next = 0;
+		list_add(&req->link, &s->queue);
+		s->queued_cells += ref->count;
+		st->cells -= ref->count;
+		st->entries -= ref->count;
+		excess -= ref->count;
+		st->refs--;
+	}
+}
+
 /* Takes what fits into @st: at most @room data cells, the header included. */
 static void stripe_gather(struct pav_stripe *st, unsigned int room)
 {
@@ -173,6 +199,7 @@ static void stripe_gather(struct pav_stripe *st, unsigned int room)
 			list_del(&req->link);
 		req->next += n;
 	}
+	stripe_trim(st);
 }
 
 /* ---- place ---- */
@@ -521,7 +548,7 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 				stream_defer(s);
 			return false;
 		}
-		if (s->gc && READ_ONCE(log->gathering) && s->queued_cells < PAV_STRIPE_ENTRIES)
+		if (READ_ONCE(s->more) && s->queued_cells < PAV_STRIPE_ENTRIES)
 			return false;
 		if (!window_open(s)) {
 			pav_reached("stream waited for its window");
@@ -531,7 +558,7 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 		if (!st)
 			return false;
 		/* Group commit. */
-		if (flights && s->queued_cells < s->set->n - 3) {
+		if (flights && s->queued_cells < min_t(unsigned int, flights, PAV_FULL_ROWS) * (s->set->n - 2) - 1) {
 			unsigned long flags;
 			bool wait;
 
@@ -616,6 +643,19 @@ void pav_log_kick(struct pav_log *log)
 	for (i = 0; i <= log->nstreams; i++)
 		if (READ_ONCE(log->streams[i].wants))
 			pav_work_queue(log->streams[i].worker, &log->streams[i].work);
+}
+
+void pav_log_begin_batch(struct pav_stream *s)
+{
+	WRITE_ONCE(s->more, true);
+}
+
+void pav_log_end_batch(struct pav_stream *s)
+{
+	WRITE_ONCE(s->more, false);
+	smp_mb();
+	if (READ_ONCE(s->wants))
+		pav_work_queue(s->worker, &s->work);
 }
 
 /* ---- life ---- */

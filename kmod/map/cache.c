@@ -28,16 +28,23 @@ static void ready_work(struct pav_work *work)
 	struct pav_map *map = container_of(work, struct pav_map, ready_work);
 	struct list_head now;
 	struct pav_waiter *w, *next;
+	bool paced = READ_ONCE(map->paced);
 	unsigned long flags;
+	unsigned int i;
 
 	INIT_LIST_HEAD(&now);
 	spin_lock_irqsave(&map->lock, flags);
 	list_splice_init(&map->ready, &now);
 	spin_unlock_irqrestore(&map->lock, flags);
+	/* Where space is scarce these are writes that may go on: together, then, not the first of them alone. */
+	for (i = 0; paced && i < map->log->nstreams - 1; i++)
+		pav_log_begin_batch(&map->log->streams[i]);
 	list_for_each_entry_safe(w, next, &now, link) {
 		list_del(&w->link);
 		w->fn(w);
 	}
+	for (i = 0; paced && i < map->log->nstreams - 1; i++)
+		pav_log_end_batch(&map->log->streams[i]);
 }
 
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w)
@@ -130,6 +137,57 @@ void pav_map_wait_segment(struct pav_map *map, struct pav_waiter *w)
 	smp_mb();
 	if (!pav_log_users_wait(map->log))
 		call_back_all(map, &map->deferred);
+}
+
+/* Lets the writes go that credit is there for, or all. */
+static void let_go_on(struct pav_map *map, u64 cells, bool paced)
+{
+	unsigned long flags;
+	bool any = false;
+
+	spin_lock_irqsave(&map->lock, flags);
+	WRITE_ONCE(map->paced, paced);
+	map->credit = paced ? min_t(s64, map->credit + cells, PAV_MAX_CREDIT) : 0;
+	/* Not one by one: they are to fill rows. */
+	while (!list_empty(&map->slow) && (!paced || map->credit >= (any ? 1 : PAV_MIN_CREDIT))) {
+		struct pav_req *req = list_first_entry(&map->slow, struct pav_req, wait.link);
+
+		map->credit -= paced ? req->cells : 0;
+		list_move_tail(&req->wait.link, &map->ready);
+		any = true;
+	}
+	spin_unlock_irqrestore(&map->lock, flags);
+	if (any)
+		pav_work_queue(map->worker, &map->ready_work);
+}
+
+void pav_map_give(struct pav_map *map, u64 cells)
+{
+	let_go_on(map, cells, true);
+}
+
+void pav_map_run_free(struct pav_map *map)
+{
+	if (READ_ONCE(map->paced))
+		let_go_on(map, 0, false);
+}
+
+bool pav_map_pace(struct pav_map *map, struct pav_req *req)
+{
+	unsigned long flags;
+	bool go;
+
+	spin_lock_irqsave(&map->lock, flags);
+	/* Who has credit may go into debt: or a large one would wait for what may never be saved up. */
+	go = !map->paced || (map->credit > 0 && list_empty(&map->slow));
+	if (go) {
+		map->credit -= map->paced ? req->cells : 0;
+	} else {
+		pav_reached("write slowed down");
+		list_add_tail(&req->wait.link, &map->slow);
+	}
+	spin_unlock_irqrestore(&map->lock, flags);
+	return go;
 }
 
 void pav_map_room(struct pav_map *map)

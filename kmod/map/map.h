@@ -30,6 +30,9 @@
 #define PAV_HASH_LOCKS			64u
 #define PAV_READER_LANES		16u
 
+#define PAV_MIN_CREDIT			64	/* cells users are given at once */
+#define PAV_MAX_CREDIT			1024	/* … and may save up */
+
 enum pav_node_state { PAV_NODE_FREE, PAV_NODE_LOADING, PAV_NODE_VALID };
 
 struct pav_map;
@@ -126,6 +129,9 @@ struct pav_map {
 	atomic64_t mapped, promised;	/* cells that are, in all volumes; and that requests on their way may add */
 
 	struct list_head deferred;	/* requests that wait until users may have a segment again; lock */
+	bool paced;			/* the garbage collector is behind: users' writes go by what it wins; changed with lock */
+	s64 credit;			/* cells they may write until it wins more; lock */
+	struct list_head slow;		/* writes that wait for that; lock */
 	struct list_head unmaps;	/* without room in the log: applied at the next checkpoint's freeze, acknowledged with its commit; lock */
 
 	struct list_head repair_free, repair_reqs;	/* lock */
@@ -178,6 +184,14 @@ void pav_map_wait_hold(struct pav_map *map, struct pav_waiter *w);
 void pav_map_set_node_room(struct pav_map *map, u64 nodes);	/* the checkpoint's word on it */
 /* Parks @w until the garbage collector has won a segment for users, or given up. */
 void pav_map_wait_segment(struct pav_map *map, struct pav_waiter *w);
+/*
+ * Users' pace. While the garbage collector is behind, it gives out what they may write, in cells; what it does not give waits in line, holding nothing.
+ * Whoever has begun to give must end it by pav_map_run_free(). Any context.
+ */
+void pav_map_give(struct pav_map *map, u64 cells);
+void pav_map_run_free(struct pav_map *map);
+/* May this write go on? False: it will be called back. */
+bool pav_map_pace(struct pav_map *map, struct pav_req *req);
 void pav_map_room(struct pav_map *map);			/* there may be a claim, a slot or a segment: calls back who waits */
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */
@@ -193,6 +207,7 @@ void pav_map_write(struct pav_req *req);	/* and unmap */
 /* Applies what could not go through the log; while frozen, process context. Returns them in @done, to be acknowledged after the commit. */
 void pav_map_apply_unmaps(struct pav_map *map, struct list_head *done);
 void pav_map_take_unmaps(struct pav_map *map, struct list_head *list);	/* … that wait, not applied */
+bool pav_map_unmaps_wait(struct pav_map *map);		/* are there any that wait? */
 void pav_map_unmaps_done(struct list_head *done, int error);
 /*
  * A reader holds what it found in the map: no segment is used again before it has left. Any context. Returns what pav_map_leave() wants to know.

@@ -802,7 +802,6 @@ static void write_begin(struct pav_req *req)
 	req->walking = false;
 	req->promised = 0;
 	req->wait.fn = write_again;
-	write_walk(&req->wait);
 }
 
 void pav_map_write(struct pav_req *req)
@@ -816,6 +815,9 @@ void pav_map_write(struct pav_req *req)
 		atomic64_add(req->cells, &vol->write_cells);
 	}
 	write_begin(req);
+	if (req->op == PAV_WRITE && unlikely(READ_ONCE(vol->map->paced)) && !pav_map_pace(vol->map, req))
+		return;
+	write_walk(&req->wait);
 }
 
 void pav_map_move(struct pav_move *m)
@@ -823,6 +825,7 @@ void pav_map_move(struct pav_move *m)
 	m->req.op = (enum pav_req_op)PAV_REQ_MOVE;
 	m->req.cells = 1;
 	write_begin(&m->req);
+	write_walk(&m->req.wait);
 }
 
 /*
@@ -902,7 +905,19 @@ static void unmap_direct(struct pav_req *req)
 	spin_lock_irqsave(&map->lock, flags);
 	list_add_tail(&req->link, &map->unmaps);
 	spin_unlock_irqrestore(&map->lock, flags);
+	smp_mb();
 	map->want_checkpoint(map->ctx);
+}
+
+bool pav_map_unmaps_wait(struct pav_map *map)
+{
+	unsigned long flags;
+	bool any;
+
+	spin_lock_irqsave(&map->lock, flags);
+	any = !list_empty(&map->unmaps);
+	spin_unlock_irqrestore(&map->lock, flags);
+	return any;
 }
 
 void pav_map_take_unmaps(struct pav_map *map, struct list_head *list)
@@ -1052,6 +1067,7 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 	INIT_LIST_HEAD(&map->ckpt);
 	INIT_LIST_HEAD(&map->unmaps);
 	INIT_LIST_HEAD(&map->deferred);
+	INIT_LIST_HEAD(&map->slow);
 	INIT_LIST_HEAD(&map->repair_free);
 	INIT_LIST_HEAD(&map->repair_reqs);
 	for (i = 0; i < PAV_TABLE_LEVELS; i++)
