@@ -182,6 +182,17 @@ void VolumeOracle::cut(Time now)
 	}
 }
 
+bool VolumeOracle::surely_mapped(uint64_t lba, unsigned int cells, Time began) const
+{
+	for (const uint64_t end = lba + cells; lba < end; lba++) {
+		const auto it = cells_.find(lba);
+
+		if (it == cells_.end() || std::any_of(it->second.begin(), it->second.end(), [=](const Version &v) { return v.zero && v.from() > began; }))
+			return false;
+	}
+	return true;
+}
+
 std::optional<uint64_t> VolumeOracle::next_touched(uint64_t from) const
 {
 	const auto it = cells_.lower_bound(from);

@@ -62,6 +62,9 @@ public:
 	// The power was cut, and all in flight has ended.
 	void cut(Time now);
 
+	// Did all of these cells hold something a write put there, from @began until now, whatever took effect and when?
+	bool surely_mapped(uint64_t lba, unsigned int cells, Time began) const;
+
 	// Cells that were ever touched, from @from on, for reading everything back: the next one, or nothing.
 	std::optional<uint64_t> next_touched(uint64_t from) const;
 	size_t versions() const;

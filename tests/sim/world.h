@@ -33,6 +33,7 @@ protected:
 	virtual void after_event() {}	// the machine has run one event, and stands still
 
 	bool no_space_is_legal() const override;
+	bool drives_are_lost() const override { return harmed_ || lost_third_; }
 	bool any_error_is_legal() const override { return lost_third_; }
 
 	// ---- lives ----
