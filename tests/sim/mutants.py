@@ -82,13 +82,13 @@ def sources_hash():
     h = hashlib.sha256()
     for part in ("kmod", "raid6", "tests/sim"):
         for file in sorted((ROOT / part).rglob("*")):
-            if file.suffix in (".c", ".h", ".cc", ".py") and file.is_file():
+            if file.suffix in (".c", ".h", ".cc") and file.is_file():
                 h.update(file.read_bytes())
     return h.hexdigest()
 
 
 class Results:
-    """What is known of each mutant: {name: {seed, why}}; of other sources than these nothing is."""
+    """What is known of each mutant: {name: {edits, seed, why}}; of other sources than these nothing is."""
 
     def __init__(self):
         self.sources = sources_hash()
@@ -98,6 +98,10 @@ class Results:
         if kept.get("sources") != self.sources:
             self.known, self.of = None, {}
 
+    def get(self, name, edits):
+        r = self.of.get(name)
+        return r if r and r["edits"] == list(edits) else None
+
     def save(self):
         RESULTS.write_text(json.dumps({"sources": self.sources, "known": self.known, "mutants": self.of}, indent="\t"))
 
@@ -105,8 +109,8 @@ class Results:
 def table(results, mutants):
     killed = 0
     print("| Bug | In | Caught by seed | As |\n|---|---|---|---|")
-    for name, file, *_ in mutants:
-        r = results.of.get(name)
+    for name, file, *edits in mutants:
+        r = results.get(name, edits)
         killed += bool(r and r["seed"])
         print(f"| {name} | {file} | {r['seed'] or '–'} | {r['why'] or 'not caught by %d seeds' % r['seeds']} |" if r else f"| {name} | {file} | ? | not run |")
     print(f"\nkilled {killed} of {len(mutants)} mutants")
@@ -142,7 +146,7 @@ def main():
 
     broken = 0
     for n, (name, file, *edits) in enumerate(mutants, 1):
-        if args.resume and name in results.of:
+        if args.resume and results.get(name, edits):
             continue
         source = WORK / "src" / file
         text = (ROOT / file).read_text()
@@ -167,11 +171,11 @@ def main():
         began = time.monotonic()
         seed, why = first_failure(binary, args.seeds, results.known, args.jobs, args.watchdog)
         took = time.monotonic() - began
-        results.of[name] = {"seed": seed, "why": why, "seeds": args.seeds}
+        results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
         results.save()
         print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"seed {seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds"), flush=True)
         binary.unlink()
-    done = [results.of[m[0]] for m in mutants if m[0] in results.of]
+    done = [r for r in (results.get(name, edits) for name, _, *edits in mutants) if r]
     killed = sum(r["seed"] is not None for r in done)
     print(f"killed {killed} of {len(mutants)} mutants")
     return 0 if killed == len(mutants) and not broken else 1
