@@ -245,8 +245,9 @@ std::vector<Subset> Exhaustive::subsets(const Point &point, bool &sampled)
 			out.push_back({of_blocks, std::move(kept)});
 		}
 	};
-	// One block shorn, the rest there, or not there.
+	// One block shorn, the rest there, or not there; and all of them shorn.
 	const auto shorn = [&] {
+		out.push_back({true, std::vector<uint8_t>(blocks, 2)});
 		for (size_t i = 0; i < std::min(blocks, max_units); i++)
 			for (const uint8_t rest : {0, 1}) {
 				out.push_back({true, std::vector<uint8_t>(blocks, rest)});

@@ -38,7 +38,7 @@ void Load::closed()
 		free_requests_.push_back(r.get());
 	}
 	verify_.clear();
-	in_flight_ = verify_in_flight_ = 0;
+	in_flight_ = verify_in_flight_ = submitting_ = 0;
 	running_ = control_running_ = false;
 	engine_ = nullptr;
 	machine_ = nullptr;
@@ -130,7 +130,9 @@ void Load::submit(Request &r, VolumeModel &v, pav_req_op op, uint64_t lba, unsig
 	}
 	machine_->trace().add(machine_->now_ns(), op == PAV_READ ? "> read" : op == PAV_WRITE ? "> write" : "> unmap", v.oracle.uid(), lba, cells,
 			      op == PAV_READ ? r.began : r.write.version);
+	submitting_++;
 	pav_submit(&r.req);
+	submitting_--;
 }
 
 // The user changes his memory while it is being written: some cells become the alternative version.
@@ -218,7 +220,12 @@ void Load::start_users()
 
 void Load::user_later(int user, unsigned int patience)
 {
-	machine_->after(patience * rng_.skewed(plan_.think_ns), [this, user] { user_turn(user); });
+	machine_->after(patience * rng_.skewed(plan_.think_ns), [this, user] {
+		if (running_ && rng_.percent(plan_.process_percent))
+			machine_->spawn("user", [this, user] { user_turn(user); });
+		else
+			user_turn(user);
+	});
 }
 
 void Load::user_turn(int user)

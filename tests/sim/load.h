@@ -66,7 +66,7 @@ public:
 	void start_users();
 	void stop_users() { running_ = false; }
 	void start_verify();		// reads back all that was ever touched
-	bool quiet() const { return in_flight_ == 0 && verify_.empty() && !control_running_; }
+	bool quiet() const { return in_flight_ == 0 && submitting_ == 0 && verify_.empty() && !control_running_; }
 	uint64_t completed() const { return completed_; }
 	uint64_t oldest_request_ns() const;	// when the oldest request in flight began; UINT64_MAX: none
 
@@ -159,6 +159,7 @@ private:
 	VersionId next_version_ = 1;
 	uint64_t next_uid_ = 1, completed_ = 0, serial_ = 0, alloc_failures_before_ = 0;
 	unsigned int in_flight_ = 0, verify_in_flight_ = 0;
+	unsigned int submitting_ = 0;	// callers that have not come back from the engine yet, their requests done or not
 	bool running_ = false, control_running_ = false;
 	LoadStats stats_;
 };

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
-Each mutant is one edit: exact old text, new text. Only its own file is compiled anew and linked with the rest. Seeds that fail without any bug are
-left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources: --resume goes on where an earlier run
-stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
+Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew and linked with the rest. Those that survive the seeds
+meet the exhaustive mode. Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for
+these very sources: --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is
+not there any more.
 """
 import argparse
 import hashlib
@@ -77,6 +78,14 @@ def first_failure(binary, seeds, known, jobs, watchdog):
     return (failed[0], why[0] if why else "crash") if failed else (None, None)
 
 
+def first_state(binary, minutes, jobs):
+    """The first state of the exhaustive mode that fails, and why."""
+    r = run([str(binary), "--exhaustive", "--minutes", str(minutes), "--jobs", str(jobs)])
+    failed = re.findall(r"^state (\S+) failed", r.stderr, re.M)
+    why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
+    return ("state " + failed[0], why[0] if why else "crash") if failed else (None, None)
+
+
 def sources_hash():
     """Of all that decides what a seed does."""
     h = hashlib.sha256()
@@ -122,6 +131,7 @@ def main():
     ap.add_argument("--seeds", type=int, default=3000, help="how many seeds a mutant must survive to be called alive")
     ap.add_argument("--jobs", type=int, default=2)
     ap.add_argument("--watchdog", type=int, default=60, help="seconds a seed may take")
+    ap.add_argument("--minutes", type=float, default=2, help="of the exhaustive mode, for those that survive the seeds")
     ap.add_argument("--only", help="mutants whose name contains this")
     ap.add_argument("--part", default="1/1", help="K/N: every N-th mutant from the K-th on")
     ap.add_argument("--resume", action="store_true", help="leave out those with a result of these sources")
@@ -170,10 +180,12 @@ def main():
             continue
         began = time.monotonic()
         seed, why = first_failure(binary, args.seeds, results.known, args.jobs, args.watchdog)
+        if seed is None and args.minutes:
+            seed, why = first_state(binary, args.minutes, args.jobs)
         took = time.monotonic() - began
         results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
         results.save()
-        print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"seed {seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds"), flush=True)
+        print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"{seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds, {args.minutes} minutes"), flush=True)
         binary.unlink()
     done = [r for r in (results.get(name, edits) for name, _, *edits in mutants) if r]
     killed = sum(r["seed"] is not None for r in done)

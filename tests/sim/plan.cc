@@ -27,14 +27,14 @@ Plan::Plan(uint64_t seed)
 	latency.flush = rng.range(1'000, 300'000);
 	latency.slow = rng.percent(30) ? static_cast<unsigned int>(rng.range(20, 500)) : 0;
 	latency.inline_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 20)) : 0;
-	latency.superblocks = rng.percent(15) ? static_cast<unsigned int>(rng.range(10, 200)) : 1;
+	latency.superblocks = rng.percent(25) ? static_cast<unsigned int>(rng.range(10, 200)) : 1;
 	constexpr unsigned int preemptions[] = {0, 3, 20, 100, 1000};
 	preemption = preemptions[rng.below(std::size(preemptions))];
 	alloc_failure = rng.percent(25) ? static_cast<unsigned int>(rng.range(3, 200)) : 0;
 	constexpr unsigned int keeps[] = {0, 10, 50, 90, 100};
 	cut_keep_percent = keeps[rng.below(std::size(keeps))];
 
-	shorn_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 50)) : 0;
+	shorn_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(1, 80)) : 0;
 
 	max_volumes = static_cast<unsigned int>(rng.range(1, 6));
 	users = static_cast<unsigned int>(rng.percent(30) ? rng.range(1, 3) : rng.range(4, 32));
@@ -44,6 +44,7 @@ Plan::Plan(uint64_t seed)
 	sequential_percent = rng.percent(40) ? static_cast<unsigned int>(rng.range(5, 60)) : 0;
 	hot_percent = static_cast<unsigned int>(rng.range(0, 90));
 	unstable_percent = rng.percent(30) ? 10 : 0;
+	process_percent = rng.percent(50) ? 0 : rng.percent(50) ? 100 : 50;
 	think_ns = rng.percent(50) ? 1'000 : rng.range(1'000, 200'000);
 	control_ns = rng.range(100'000, 3'000'000);
 	huge_volumes = rng.percent(25);
@@ -125,6 +126,7 @@ Plan::Plan(uint64_t seed)
 			control_ns *= 4;
 		}
 	} else if (!spread && rng.percent(10)) {
+		process_percent = 100;
 		// One or two users who send stripes off themselves, while checkpoints come and go.
 		users = static_cast<unsigned int>(rng.range(1, 3));
 		think_ns = 1'000;

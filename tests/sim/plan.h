@@ -39,6 +39,7 @@ struct Plan {
 	unsigned int write_percent, unmap_percent;
 	unsigned int large_percent, sequential_percent, hot_percent, unstable_percent;
 	uint64_t think_ns;
+	unsigned int process_percent;		// of requests come from a process, the others from where nothing may sleep
 	uint64_t control_ns;			// mean time between two control operations
 	bool huge_volumes;
 	unsigned int churn;			// > 0: so many MiB of each volume are in use, about as much as the group can hold, and written again and again

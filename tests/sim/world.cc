@@ -367,7 +367,7 @@ void World::quick_loss()
 
 	run_until("work before a quick loss", [&] { return load_.completed() >= goal; });
 	vanish(all[0]);
-	cut_at_ = machine_->events_run() + rng_.skewed(60);
+	cut_at_ = machine_->events_run() + rng_.skewed(rng_.percent(50) ? 60 : 3000);
 	run_until("the cut", [] { return false; });
 	cut();
 	drives_[all[0]]->plug();
