@@ -193,12 +193,13 @@ class Guest:
 
     def _argv(self):
         s = self.spec
+        heavy = self.image.heavy
         append = (f"console=ttyS0 panic=-1 oops=panic net.ifnames=0 mitigations=off "
-                  f"{accel.clock_words(self.accel)} rcupdate.rcu_cpu_stall_timeout=60 pav.name={s.name} pav.addr={s.addr} {s.cmdline}")
+                  f"{accel.clock_words(self.accel)} rcupdate.rcu_cpu_stall_timeout={300 if heavy else 60} pav.name={s.name} pav.addr={s.addr} {s.cmdline}")
         argv = ["setpriv", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", f"pav-{s.name}", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-machine", "q35", "-bios", accel.FIRMWARE, *accel.arguments(self.accel, s.parallel),
-                "-smp", str(s.cpus), "-m", str(s.mem_mib * (2 if self.image.heavy else 1)),
+                "-smp", str(s.cpus), "-m", str(s.mem_mib * (2 if heavy else 1)),
                 # Native PCIe hot plug: only there can a device vanish without the guest's consent.
                 "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
                 "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", append,

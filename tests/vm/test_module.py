@@ -204,7 +204,7 @@ def test_tracepoints(guest):
 def test_grow_and_rename(guest, nl):
     guest.sh("dd if=/dev/urandom of=/dev/pav0 bs=1M count=8 oflag=direct status=none")
     before = guest.sh("dd if=/dev/pav0 bs=1M count=8 iflag=direct status=none | sha256sum")
-    keep = guest.spawn("exec 3</dev/pav0; sleep 60")      # both work on a volume in use
+    keep = guest.spawn("exec 3</dev/pav0; sleep 600")      # both work on a volume in use
     nl.do("volume-grow", group="g1", volume="v1", size=1024 * MIB)
     nl.do("volume-rename", group="g1", volume="v1", new_name="renamed.1")
     settle(guest)
@@ -251,7 +251,7 @@ def test_many_volumes(guest, nl):
 @pytest.mark.smoke
 def test_in_use(guest, nl):
     settle(guest)
-    keep = guest.spawn("exec 3</dev/pav0; sleep 60")
+    keep = guest.spawn("exec 3</dev/pav0; sleep 600")
     guest.sh("until ls -l /proc/*/fd 2>/dev/null | grep -q /dev/pav0; do sleep 0.1; done")
     refused(nl, errno.EBUSY, r"g1/v1 \(pav0\): open by 1", "volume-delete", group="g1", volume="v1")
     refused(nl, errno.EBUSY, "v1 .*is open by 1", "group-export", group="g1")
