@@ -23,8 +23,14 @@ from pathlib import Path
 from .packages import CACHE, HERE, Apt, Backports, ImageError, make, run, unpack
 
 CONFIG = HERE / "debug.config"
-# 6.1 keeps fault injection by call chain from x86-64 for want of a reliable unwinder; with frame pointers it is there. Later versions allow it.
-UNLOCK = ["sed", "-i", "/^config FAULT_INJECTION_STACKTRACE_FILTER/,/help/{/depends on !X86_64/d}", "lib/Kconfig.debug"]
+# What 6.1 lacks for this, and later versions have.
+CHANGES = [
+    # It keeps fault injection by call chain from x86-64 for want of a reliable unwinder; with frame pointers it is there.
+    ["sed", "-i", "/^config FAULT_INJECTION_STACKTRACE_FILTER/,/help/{/depends on !X86_64/d}", "lib/Kconfig.debug"],
+    # As an uncompressed image it is entered in C, and compares strings, before KASAN has its memory.
+    ["sed", "-i", "1a KASAN_SANITIZE := n", "arch/x86/platform/pvh/Makefile"],
+    ["sed", "-i", "s/^ifdef CONFIG_AMD_MEM_ENCRYPT/ifdef CONFIG_PVH/", "lib/Makefile"],
+]
 
 
 def tell(text):
@@ -116,14 +122,15 @@ def debug():
     """The debug kernel; built first if there is none of this source and this configuration."""
     apt = Apt()
     archives = apt.resolve(["linux-source-6.1"], False)
-    key = hashlib.sha256(repr((archives, CONFIG.read_text(), UNLOCK)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((archives, CONFIG.read_text(), CHANGES)).encode()).hexdigest()[:16]
     with locked(CACHE / f"debug-{key}") as source:
         if not (source / "unpacked").exists():
             tell(f"vm: unpacking {archives[0][1]}")
             deb, = apt.download(archives)
             run("bash", "-c", 'set -o pipefail; dpkg-deb --fsys-tarfile "$0" | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" | '
                               'tar -xJ -C "$1" --strip-components=1', deb, source)
-            run(*UNLOCK, cwd=source)
+            for change in CHANGES:
+                run(*change, cwd=source)
             configure(source)
             (source / "unpacked").touch()
         if not (source / "done").exists():
