@@ -659,8 +659,10 @@ static bool promise(struct pav_req *req, struct pav_node *leaf)
 static bool moved_already(const struct pav_req *req, const struct pav_node *leaf)
 {
 	const struct pav_move *m = container_of(req, const struct pav_move, req);
+	const struct pav_d_entry *e = (const struct pav_d_entry *)leaf->data + req->lba % PAV_LEAF_ENTRIES;
 
-	return le64_to_cpu(((const struct pav_d_entry *)leaf->data)[req->lba % PAV_LEAF_ENTRIES].loc) != m->loc;
+	/* Since it was looked at its segment may have been freed and used again, and the same cell written anew to the same place: under a later checkpoint. */
+	return le64_to_cpu(e->loc) != m->loc || le32_to_cpu(e->birth) != m->birth;
 }
 
 /* Ends a request that is not in the log; it holds the leaf but for a look. */
