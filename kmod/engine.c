@@ -5,6 +5,7 @@
  * Everything that changes a volume's record is made durable by a checkpoint before it returns, so that such changes need no entries in the log.
  */
 #include "engine.h"
+#include "background/discard.h"
 #include "background/gc.h"
 
 struct pav_engine {
@@ -13,6 +14,7 @@ struct pav_engine {
 	struct pav_map map;
 	struct pav_checkpoint ckpt;
 	struct pav_gc gc;
+	struct pav_discard discard;
 	struct pav_log_ops log_ops;
 	struct mutex control;		/* volumes, their records, and whoever changes them */
 };
@@ -198,6 +200,7 @@ static int start(struct pav_engine *e, struct pav_err *err)
 static void engine_free(struct pav_engine *e)
 {
 	pav_gc_free(&e->gc);
+	pav_discard_free(&e->discard);
 	pav_checkpoint_free(&e->ckpt);
 	/* It may have had a stream's turn, for a request that has ended. */
 	if (e->map.worker)
@@ -234,6 +237,8 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		error = pav_checkpoint_init(&e->ckpt, &e->g, &e->log, &e->map);
 	if (!error)
 		error = pav_gc_init(&e->gc, &e->ckpt);
+	if (!error)
+		error = pav_discard_init(&e->discard, &e->log);
 	if (error) {
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
@@ -267,6 +272,11 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	error = start(e, err);
 	if (error)
 		goto fail;
+	if (!p->no_discard) {
+		e->ckpt.discard = &e->discard;
+		smp_store_release(&e->ckpt.freed, pav_discard_want);
+		pav_discard_start(&e->discard);
+	}
 	pav_group_event(&e->g, PAV_EVENT_GROUP_OPENED, -1, 0, "group opened");
 	*out = e;
 	return 0;
@@ -283,6 +293,7 @@ int pav_engine_close(struct pav_engine *e, struct pav_err *err)
 
 	mutex_lock(&e->control);
 	pav_gc_stop(&e->gc);
+	pav_discard_stop(&e->discard);
 	WRITE_ONCE(e->ckpt.off, true);
 	pav_work_flush(e->ckpt.worker);
 	error = pav_checkpoint_run(&e->ckpt);
@@ -732,5 +743,6 @@ void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char 
 	fn(ctx, "cells_reconstructed", atomic64_read(&e->g.reconstructed));
 	fn(ctx, "cells_healed", atomic64_read(&e->g.healed));
 	fn(ctx, "cells_lost", atomic64_read(&e->g.lost));
+	fn(ctx, "discarded_cells", atomic64_read(&e->discard.cells));
 	fn(ctx, "free_segments", e->log.free);
 }

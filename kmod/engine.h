@@ -84,6 +84,7 @@ struct pav_open_params {
 	unsigned int streams;			/* log streams for user data, 1…8; 0: 2 */
 	unsigned int cache_nodes;		/* nodes of the map held in memory (4 KiB each); 0: 16,384; at least 64 */
 	const char *expect_name;		/* refuse another group; may be NULL */
+	bool no_discard;			/* segments that are free again are not discarded on the drives */
 	const struct pav_host_ops *ops;
 	void *host;
 };

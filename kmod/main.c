@@ -19,6 +19,10 @@ static unsigned int cache_nodes;
 module_param(cache_nodes, uint, 0644);
 MODULE_PARM_DESC(cache_nodes, "map nodes of 4 KiB held in memory by groups opened from now on; 0 (default): 16384");
 
+static bool discard = true;
+module_param(discard, bool, 0644);
+MODULE_PARM_DESC(discard, "discard on the drives what segments held that are free again, in groups opened from now on (default: yes)");
+
 unsigned int pav_param_streams(void)
 {
 	unsigned int n = READ_ONCE(streams);
@@ -31,6 +35,11 @@ unsigned int pav_param_cache_nodes(void)
 	unsigned int n = READ_ONCE(cache_nodes);
 
 	return n ? max(n, 64u) : 0;
+}
+
+bool pav_param_discard(void)
+{
+	return READ_ONCE(discard);
 }
 
 /* Parity that is wrong would be found when it is needed, which is too late. */

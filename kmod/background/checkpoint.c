@@ -537,6 +537,7 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	struct pav_map *map = c->map;
 	struct list_head unmaps;
 	struct commit m = { .c = c, .log_id = log_id };
+	void (*freed)(void *discard);
 	u64 start = pav_now_ns();
 	unsigned int id;
 	bool again = false;
@@ -584,6 +585,9 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 		if (find_next_bit(c->dead, c->g->segments, 0) < c->g->segments) {
 			pav_map_wait_readers(map);
 			pav_log_free_segments(c->log, c->dead);
+			freed = smp_load_acquire(&c->freed);
+			if (freed)
+				freed(c->discard);
 		}
 		WRITE_ONCE(map->capacity, pav_log_capacity(c->log));
 		again = pav_log_check_starved(c->log, c->hoped);

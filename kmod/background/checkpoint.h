@@ -28,6 +28,8 @@ struct pav_checkpoint {
 	struct pav_work work;
 	void (*gc_want)(void *gc);	/* space is short: the garbage collector is asked for; NULL while there is none */
 	void *gc;
+	void (*freed)(void *discard);	/* segments have become free; NULL: nobody wants to know */
+	void *discard;
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
 	bool running;			/* requests are not heard: whoever still needs one asks again when it is woken at its end */

@@ -20,5 +20,6 @@ void pav_control_exit(void);
 /* Module parameters, made into what pav_engine_open() takes. */
 unsigned int pav_param_streams(void);
 unsigned int pav_param_cache_nodes(void);
+bool pav_param_discard(void);
 
 #endif

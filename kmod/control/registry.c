@@ -305,6 +305,7 @@ static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, struct
 	const struct pav_open_params params = {
 		.streams = pav_param_streams(),
 		.cache_nodes = pav_param_cache_nodes(),
+		.no_discard = !pav_param_discard(),
 		.expect_name = expect_name,
 		.ops = &pav_hosted_ops,
 		.host = h,

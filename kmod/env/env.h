@@ -79,6 +79,7 @@ __attribute__((format(printf, 2, 3))) void pav_log(enum pav_level level, const c
 struct pav_dev;					/* an open drive; the host opens and closes it */
 u64 pav_dev_blocks(const struct pav_dev *dev);	/* its size in cells */
 bool pav_dev_volatile(const struct pav_dev *dev); /* has a write cache that a power cut empties */
+bool pav_dev_discards(const struct pav_dev *dev); /* takes PAV_IO_DISCARD: what was discarded reads anything until it is written */
 const char *pav_dev_name(const struct pav_dev *dev); /* "/dev/nvme3n1" */
 
 enum pav_io_op { PAV_IO_READ, PAV_IO_WRITE, PAV_IO_FLUSH, PAV_IO_DISCARD };

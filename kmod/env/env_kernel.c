@@ -338,6 +338,11 @@ bool pav_dev_volatile(const struct pav_dev *dev)
 	return bdev_write_cache(dev->bdev);
 }
 
+bool pav_dev_discards(const struct pav_dev *dev)
+{
+	return bdev_max_discard_sectors(dev->bdev);
+}
+
 const char *pav_dev_name(const struct pav_dev *dev)
 {
 	return dev->name;

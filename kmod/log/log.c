@@ -38,6 +38,7 @@ void pav_log_seg_free(struct pav_log *log, u32 seg)
 		log->meta_segs--;
 	atomic_dec(&s->set->segments);
 	s->state = PAV_SEG_FREE;
+	s->stale = true;
 	if (atomic_xchg(&s->dead, 0))
 		atomic_dec(&log->dead);
 	log->free++;

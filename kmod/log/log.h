@@ -23,7 +23,8 @@
 #define PAV_ALONE_PROBE		64u		/* … of which each so-manieth goes to the worker */
 #define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
 
-enum { PAV_SEG_RESERVED = PAV_SEG_META + 1 };	/* in memory only: FREE, and in the replay list */
+/* In memory only: FREE, and in the replay list; FREE, and being discarded. */
+enum { PAV_SEG_RESERVED = PAV_SEG_META + 1, PAV_SEG_DISCARDING };
 
 struct pav_segment {
 	struct pav_set *set;		/* of DATA and META segments */
@@ -31,6 +32,7 @@ struct pav_segment {
 	atomic_t dead;			/* closed data segment, and nothing is alive in it any more: counted in log->dead */
 	u8 state;			/* enum pav_segment_state, under log->lock */
 	bool open;			/* a stream writes to it */
+	bool stale;			/* FREE, and the drives still carry what it held */
 	bool replaying;			/* replay may need what is in it: not to be used again before the checkpoint that ends replay */
 	bool prepared;			/* META, set aside for the checkpoint under way, nothing in it yet */
 	u64 seq;			/* when it was opened */
@@ -240,6 +242,13 @@ static inline bool pav_log_users_wait(const struct pav_log *log)
 {
 	return READ_ONCE(log->starved) && !READ_ONCE(log->full) && !READ_ONCE(log->g->faulted);
 }
+
+/*
+ * Takes a stale segment out of the free ones, to be discarded, or returns -1: there is none, or too few would be left. It is not opened before
+ * pav_log_end_discard().
+ */
+s64 pav_log_begin_discard(struct pav_log *log);
+void pav_log_end_discard(struct pav_log *log, u32 seg);
 
 /* ---- for the garbage collector (space.c) ---- */
 /* Segments users may still open, and those that are as good as free. Below zero: what they must leave to others is not there. Any context. */

@@ -265,6 +265,46 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
 	spin_unlock_irqrestore(&log->lock, flags);
 }
 
+/* One that will be taken late, if nothing is discarded meanwhile. The lock is taken once one is found: there may be a million of them. */
+s64 pav_log_begin_discard(struct pav_log *log)
+{
+	u32 i, from = READ_ONCE(log->cursor);
+	unsigned long flags;
+	s64 got = -1;
+
+	for (i = 1; i <= log->g->segments && got < 0; i++) {
+		u32 seg = (from + log->g->segments - i) % log->g->segments;
+		struct pav_segment *s = &log->seg[seg];
+
+		if (READ_ONCE(s->state) != PAV_SEG_FREE || !READ_ONCE(s->stale))
+			continue;
+		spin_lock_irqsave(&log->lock, flags);
+		/* The garbage collector's next one, and one more, must be there without it. */
+		if (log->starved || log->free <= pav_log_meta_keep(log) + 2) {
+			spin_unlock_irqrestore(&log->lock, flags);
+			return -1;
+		}
+		if (s->state == PAV_SEG_FREE && s->stale) {
+			s->state = PAV_SEG_DISCARDING;
+			s->stale = false;
+			log->free--;
+			got = seg;
+		}
+		spin_unlock_irqrestore(&log->lock, flags);
+	}
+	return got;
+}
+
+void pav_log_end_discard(struct pav_log *log, u32 seg)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	log->seg[seg].state = PAV_SEG_FREE;
+	log->free++;
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
 /* How much of a segment is alive, in sixteenths of @room. */
 static unsigned int sixteenths(const struct pav_segment *s, u32 room)
 {

@@ -22,6 +22,23 @@ CellRef make_cell(const void *from)
 	return cell;
 }
 
+const CellRef &garbage()
+{
+	static const CellRef cell = [] {
+		auto nonsense = std::make_shared<Cell>();
+
+		for (size_t i = 0; i < cell_bytes; i++)
+			(*nonsense)[i] = static_cast<uint8_t>(mix64(i));
+		return nonsense;
+	}();
+	return cell;
+}
+
+bool overlap(const Drive::Command &a, const Drive::Command &b)
+{
+	return a.block < b.block + b.cells && b.block < a.block + a.cells;
+}
+
 const Cell &content(const CellRef &cell)
 {
 	return cell ? *cell : zeroes;
@@ -64,6 +81,9 @@ void Drive::submit(Command command)
 		for (unsigned int i = 0; i < command.cells; i++)
 			command.data.push_back(make_cell(static_cast<const uint8_t *>(command.from) + i * cell_bytes));
 		for (const auto &[id, other] : commands_) {
+			if (other.op == PAV_IO_DISCARD && overlap(command, other))
+				fail("%s: a write of block %lu+%u beside a discard of %lu+%u: it may be lost", name_.c_str(), command.block, command.cells,
+				     other.block, other.cells);
 			if (other.op != PAV_IO_WRITE || other.block >= command.block + command.cells || command.block >= other.block + other.cells)
 				continue;
 			const uint64_t at = std::max(other.block, command.block);
@@ -76,7 +96,13 @@ void Drive::submit(Command command)
 		stats_.flushes++;
 		break;
 	case PAV_IO_DISCARD:
+		if (!discards)
+			fail("%s: a discard, which it cannot", name_.c_str());
 		stats_.discards++;
+		for (const auto &[id, other] : commands_)
+			if (other.op == PAV_IO_WRITE && overlap(command, other))
+				fail("%s: a discard of block %lu+%u beside a write of %lu+%u, which may be lost", name_.c_str(), command.block, command.cells,
+				     other.block, other.cells);
 		break;
 	}
 	command.order = order_;
@@ -158,10 +184,17 @@ void Drive::complete(uint64_t id)
 		}
 		break;
 	case PAV_IO_DISCARD:
-		// The drive may keep what was discarded, or forget it.
+		// The drive may keep what was discarded, or forget it, or say what it likes.
 		for (unsigned int i = 0; i < command.cells && !command.error; i++)
-			if (m.rng().percent(50))
+			switch (m.rng().below(4)) {
+			case 0:
+				break;
+			case 1:
+				apply(command.block + i, garbage(), false, id);
+				break;
+			default:
 				apply(command.block + i, nullptr, false, id);
+			}
 		break;
 	}
 	m.trace().add(m.now_ns(), command.error ? "io error" : "io done", number_, id, static_cast<uint64_t>(-command.error));

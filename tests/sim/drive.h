@@ -94,6 +94,7 @@ public:
 	bool written(uint64_t block) const { return media_[block] != nullptr || cache_.count(block) != 0; }
 	uint64_t written_below(uint64_t limit, Rng &rng) const;	// some block that holds something, or @limit
 
+	bool discards = true;	// it says it can
 	Latency latency;
 	FaultRates rates;
 	std::function<void(const Command &)> on_submit;	// the world's checks

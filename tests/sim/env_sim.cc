@@ -473,6 +473,11 @@ bool pav_dev_volatile(const struct pav_dev *dev)
 	return dev->drive->has_volatile_cache();
 }
 
+bool pav_dev_discards(const struct pav_dev *dev)
+{
+	return dev->drive->discards;
+}
+
 const char *pav_dev_name(const struct pav_dev *dev)
 {
 	return dev->drive->name().c_str();

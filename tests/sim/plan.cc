@@ -148,6 +148,7 @@ Plan Plan::small(uint64_t round)
 	p.segment_blocks = 16;
 	p.drive_blocks = 256 + 16 * 40;
 	p.volatile_cache = true;
+	p.discards = false;			// what is under way is to be few, and of what nothing points to there is nothing to see
 	p.reserve_percent = 0;
 	p.streams = 1;
 	p.cache_nodes = 64;

@@ -23,6 +23,7 @@ struct Plan {
 	unsigned int data_drives, drives, spares;
 	uint64_t segment_blocks, drive_blocks;
 	bool volatile_cache;
+	bool discards = true;			// drives that can discard, most of them
 	unsigned int reserve_percent;
 	unsigned int streams, cache_nodes;
 

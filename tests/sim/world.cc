@@ -23,6 +23,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	for (unsigned int i = 0; i < all; i++) {
 		drives_.push_back(std::make_unique<Drive>(i, plan_.drive_blocks, plan_.volatile_cache));
 		drives_[i]->latency = plan_.latency;
+		drives_[i]->discards = plan_.discards && rng_.percent(80);
 		drives_[i]->on_submit = [this, i](const Drive::Command &c) {
 			holds_data_[i] = holds_data_[i] || (c.op == PAV_IO_WRITE && c.block >= superblocks_end);
 			if (writes_forbidden_ && (c.op == PAV_IO_WRITE || c.op == PAV_IO_DISCARD))
@@ -197,6 +198,7 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 		std::swap(args[i - 1], args[rng_.below(i)]);
 	params.streams = plan_.streams;
 	params.cache_nodes = plan_.cache_nodes;
+	params.no_discard = rng_.percent(10);
 	params.expect_name = rng_.percent(50) ? "sim" : nullptr;
 	params.ops = &ops_;
 	params.host = this;
