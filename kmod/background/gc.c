@@ -183,7 +183,7 @@ static bool in_vain(struct pav_gc *gc)
 		gc->best = pool;
 		gc->vain = 0;
 	}
-	return gc->vain > PAV_GC_VAIN;
+	return gc->vain > max_t(u32, PAV_GC_VAIN, gc->g->segments);
 }
 
 /* True: there is nothing more to be had. */
