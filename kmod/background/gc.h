@@ -2,12 +2,14 @@
 /*
  * The garbage collector: gives segments back whose cells have mostly died, by moving what is alive.
  *
- *	while free segments are few:
+ *	while the pool of segments for users is small (pav_log_pool):
  *		victim		the segment that pays most					(log/space.c)
  *		scan		read it; its headers tell what its cells were			(log/scan.c)
  *		look up		alive is what the map still finds there
  *		move		as a write of the same content, through a stream of its own; unless it is written meanwhile
- *		checkpoint	after a few: now nothing points there, and the segments are free
+ *		give		users may write in proportion to what is won			(pav_map_give)
+ *
+ * What is emptied is free with the next checkpoint. That comes when users need it; the collector makes one itself only if they wait already.
  *
  * A move is a write like any other: admitted by the map, logged, replayed. It takes claims that users cannot have, segments that users must leave, and
  * waits for no user's write: so it goes on when they all wait for it. Where it cannot help, the group is full (log->full).
