@@ -334,9 +334,10 @@ void Machine::must_be_able_to_sleep(const char *what)
 		     current_fiber_->nosleep ? "completion or timer" : "process", spin_depth, vector_depth);
 }
 
-void Machine::set_preemption(unsigned int mean_points)
+void Machine::set_preemption(unsigned int mean_points, uint64_t mean_ns)
 {
 	preempt_mean_ = mean_points;
+	preempt_ns_ = mean_ns;
 	rearm_preemption();
 }
 
@@ -355,7 +356,7 @@ void Machine::preempt()
 	if (preempt_mean_ == 0)
 		return;
 	current_fiber_->waking = true;
-	add(rng_.skewed(5000), {nullptr, current_fiber_});
+	add(rng_.skewed(preempt_ns_), {nullptr, current_fiber_});
 	leave();
 }
 

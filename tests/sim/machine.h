@@ -71,7 +71,7 @@ public:
 	void relax();			// the same, and it must
 	bool may_sleep() const;
 	void must_be_able_to_sleep(const char *what);	// fails the run
-	void set_preemption(unsigned int mean_points);	// 0: never
+	void set_preemption(unsigned int mean_points, uint64_t mean_ns = 5000);	// 0 points: never; for how long
 
 	unsigned int spin_depth = 0, vector_depth = 0;
 
@@ -116,6 +116,7 @@ private:
 	const void *main_stack_bottom_ = nullptr;
 	size_t main_stack_bytes_ = 0;
 	unsigned int preempt_mean_ = 0;
+	uint64_t preempt_ns_ = 5000;
 
 	struct Allocation {
 		size_t bytes;

@@ -30,6 +30,7 @@ Plan::Plan(uint64_t seed)
 	latency.superblocks = rng.percent(25) ? static_cast<unsigned int>(rng.range(10, 200)) : 1;
 	constexpr unsigned int preemptions[] = {0, 3, 20, 100, 1000};
 	preemption = preemptions[rng.below(std::size(preemptions))];
+	preemption_ns = preemption >= 20 && rng.percent(30) ? rng.range(20'000, 500'000) : 5000;
 	alloc_failure = rng.percent(25) ? static_cast<unsigned int>(rng.range(3, 200)) : 0;
 	constexpr unsigned int keeps[] = {0, 10, 50, 90, 100};
 	cut_keep_percent = keeps[rng.below(std::size(keeps))];
@@ -130,7 +131,8 @@ Plan::Plan(uint64_t seed)
 		// One or two users who send stripes off themselves, while checkpoints come and go.
 		users = static_cast<unsigned int>(rng.range(1, 3));
 		think_ns = 1'000;
-		preemption = third_loss ? 0 : 3;
+		preemption = third_loss ? 0 : static_cast<unsigned int>(rng.range(3, 30));
+		preemption_ns = rng.range(5'000, 500'000);
 		control_ns = rng.range(50'000, 300'000);
 		write_percent = 90;
 		large_percent = sequential_percent = 0;
@@ -155,6 +157,7 @@ Plan Plan::small(uint64_t round)
 	p.latency = {.read = 20'000, .write = 20'000, .flush = 20'000};
 	p.shorn_percent = 0;
 	p.preemption = round % 3 == 0 ? static_cast<unsigned int>(rng.range(3, 100)) : 0;
+	p.preemption_ns = 5000;
 	p.alloc_failure = 0;
 	p.max_volumes = 2;
 	p.unstable_percent = 0;
@@ -177,6 +180,8 @@ std::string Plan::describe() const
 			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
 			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
 
+	if (preemption && preemption_ns != 5000)
+		out += " preempt-ns=" + std::to_string(preemption_ns);
 	if (shorn_percent)
 		out += " shorn=" + std::to_string(shorn_percent) + "%";
 	if (latency.superblocks > 1)

@@ -30,6 +30,7 @@ struct Plan {
 	// ---- the computer ----
 	Latency latency;
 	unsigned int preemption;		// mean points between two; 0: none
+	uint64_t preemption_ns;			// how long it takes: other CPUs do much meanwhile, or little
 	unsigned int alloc_failure;		// in some incarnations, once in so many
 	unsigned int shorn_percent;		// of what a cut leaves: some sectors new, some old
 	unsigned int cut_keep_percent;		// of the blocks whose fate is open

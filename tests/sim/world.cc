@@ -58,7 +58,7 @@ bool World::no_space_is_legal() const
 void World::power_on(bool may_fail_allocations)
 {
 	machine_ = std::make_unique<Machine>(rng_, trace_);
-	machine_->set_preemption(plan_.preemption);
+	machine_->set_preemption(plan_.preemption, plan_.preemption_ns);
 	host_options() = {};
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
 	said_faulted_ = false;
