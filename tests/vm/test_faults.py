@@ -10,7 +10,7 @@ import random
 import pytest
 
 import pavnl
-from checkers import assert_nothing_left, forget_leaks
+from checkers import assert_no_leaks, assert_nothing_left, forget_leaks
 from conftest import MODULE, build_module
 from pavnl import Refused
 from vm.guest import Spec
@@ -85,7 +85,7 @@ def export(guest, nl):
 
 
 def test_commands_without_memory(guest, nl, say):
-    """Creates, renames, deletes, exports and imports, one request for memory in twenty refused; a model knows what must be there."""
+    """Creates, renames, deletes, exports and imports, one request for memory in a hundred refused; a model knows what must be there."""
     rng = random.Random(1)
     nl.do("group-create", group="f", drives=drives(guest))
     model, refused, tried, opened = {}, 0, 0, True
@@ -101,7 +101,7 @@ def test_commands_without_memory(guest, nl, say):
             return False
         return True
     for _ in range(5):
-        with no_memory(guest, 5) as faults:
+        with no_memory(guest, 1) as faults:
             for i in range(20):
                 name = rng.choice(list(model) or [""])
                 what = rng.choice(("create", "create", "rename", "grow", "delete", "export")) if opened else "import"
@@ -186,3 +186,4 @@ def test_nothing_is_left(guest, nl):
     export(guest, nl)
     guest.sh("rmmod pavraid")
     assert_nothing_left(guest)
+    assert_no_leaks(guest)

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import pavnl
-from checkers import assert_nothing_left, forget_leaks
+from checkers import assert_no_leaks, assert_nothing_left, forget_leaks
 from conftest import MODULE, build_module, failed
 from pavnl import Refused, encode, message
 from vm.guest import Spec
@@ -540,3 +540,4 @@ def test_removal(guest, nl):
         nl.do("group-export", group=group["group"])
     guest.sh("rmmod pavraid")
     assert_nothing_left(guest)
+    assert_no_leaks(guest)
