@@ -690,6 +690,9 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 	}
 	out->capacity_cells = READ_ONCE(e->map.capacity);
 	out->free_cells = out->capacity_cells - min_t(u64, out->capacity_cells, atomic64_read(&e->map.mapped));
+	/* What the largest request does not fit into is as good as nothing: writes have begun to be refused. */
+	if (out->free_cells < PAV_REQ_MAX_CELLS)
+		out->free_cells = 0;
 	out->generation = le64_to_cpu(READ_ONCE(g->sb->generation));
 	out->stripe_seq = atomic64_read(&e->log.seq);
 	out->state = READ_ONCE(g->faulted) ? PAV_GROUP_FAULTED : READ_ONCE(e->log.full) || !out->free_cells ? PAV_GROUP_FULL :
