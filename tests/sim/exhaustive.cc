@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <sstream>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,14 +117,10 @@ Subset Subset::parse(const std::string &text)
 
 Exhaustive::Exhaustive(const Setting &setting) : World(Plan::small(setting.round), setting.round, setting.verbose), setting_(setting)
 {
-	for (size_t from = 0; !setting_.only.empty() && from != std::string::npos + 1;) {
-		const size_t to = setting_.only.find(':', from);
+	std::istringstream in(setting_.only);
 
-		wanted_.push_back(setting_.only.substr(from, to - from));
-		from = to + (to != std::string::npos);
-		if (to == std::string::npos)
-			break;
-	}
+	for (std::string part; std::getline(in, part, ':');)
+		wanted_.push_back(part);
 }
 
 bool Exhaustive::time_is_up() const
