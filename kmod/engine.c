@@ -269,6 +269,15 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	pav_log_free_dead_at_open(&e->log);
 	pav_checkpoint_loaded(&e->ckpt);
 	WRITE_ONCE(e->g.faulted, false);
+	/* The newest superblock may be on one drive alone. What its checkpoint let go of is about to be written over: first, all are to have it. */
+	if (e->g.uneven) {
+		pav_reached("commit completed at open");
+		error = pav_group_commit(&e->g, false, NULL, NULL);
+		if (error) {
+			pav_fail(err, error, "group %s: a superblock could not be written (error %d)", e->g.name, error);
+			goto fail;
+		}
+	}
 	error = start(e, err);
 	if (error)
 		goto fail;

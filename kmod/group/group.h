@@ -49,6 +49,7 @@ struct pav_group {
 	u64 gone;			/* slots not to be used; read without the lock */
 	u64 durable_gone;		/* … and the superblocks say so */
 	bool faulted;			/* read without the lock */
+	bool uneven;			/* at open: not all drives have the newest superblock */
 	struct list_head waits;
 	struct pav_work failure_work;
 	struct pav_set *sets[PAV_MAX_SETS];

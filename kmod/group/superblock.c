@@ -305,6 +305,7 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 		g->drives[slot].generation = le64_to_cpu(all[i].generation);
 		pav_drive_set_path(&g->drives[slot], pav_dev_name(drives[i].dev));
 		admit = min_t(u64, admit, g->drives[slot].generation);
+		g->uneven |= g->drives[slot].generation != le64_to_cpu(all[newest].generation);
 	}
 	for (i = 0; i < g->slots; i++)
 		if (!g->drives[i].dev && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_SPARE)) {

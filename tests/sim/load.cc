@@ -272,7 +272,7 @@ void Load::ask(size_t nth, pav_req_op op, uint64_t lba, unsigned int cells)
 
 Load::Saved Load::save() const
 {
-	Saved out{{}, time_, next_version_, next_uid_};
+	Saved out{{}, time_, next_version_, next_uid_, controls_done_};
 
 	for (const auto &model : models_)
 		out.models.push_back(*model);
@@ -287,6 +287,7 @@ void Load::restore(const Saved &saved)
 	time_ = saved.time;
 	next_version_ = saved.next_version;
 	next_uid_ = saved.next_uid;
+	controls_done_ = saved.controls_done;
 	cut();
 }
 

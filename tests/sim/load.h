@@ -85,12 +85,12 @@ public:
 		std::vector<VolumeModel> models;
 		Time time;
 		VersionId next_version;
-		uint64_t next_uid;
+		uint64_t next_uid, controls_done;
 	};
 	Saved save() const;
 	void restore(const Saved &saved);
 	// A number for what users have seen and may expect: equal ones are equal, in one history.
-	uint64_t history() const { return time_ + stats_.control * 0x10001 + (control_running_ ? 0x100000001 : 0); }
+	uint64_t history() const { return time_ + controls_done_ * 0x10001 + (control_running_ ? 0x100000001 : 0); }
 
 	// Control operations until the users stop. Process context, its own fiber.
 	void control_fiber();
@@ -157,7 +157,7 @@ private:
 	std::vector<uint64_t> sequential_;	// by user: the next cell
 	Time time_ = 1;
 	VersionId next_version_ = 1;
-	uint64_t next_uid_ = 1, completed_ = 0, serial_ = 0, alloc_failures_before_ = 0;
+	uint64_t next_uid_ = 1, controls_done_ = 0, completed_ = 0, serial_ = 0, alloc_failures_before_ = 0;
 	unsigned int in_flight_ = 0, verify_in_flight_ = 0;
 	unsigned int submitting_ = 0;	// callers that have not come back from the engine yet, their requests done or not
 	bool running_ = false, control_running_ = false;

@@ -122,6 +122,7 @@ bool Load::judge(int result, const pav_err &err, const char *what, VolumeModel &
 		v.record = v.after;
 		v.in_doubt = false;
 		stats_.control++;
+		controls_done_++;
 		return true;
 	}
 	if (std::strlen(err.text) == 0)
