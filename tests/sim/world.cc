@@ -53,6 +53,15 @@ bool World::no_space_is_legal() const
 	return written + left_behind > raw / 5;
 }
 
+// In the smallest groups, with segments of a few rows and a map that is as large as the data, moving may take up all that it wins (DESIGN.md, "Why it cannot
+// lock up"). The engine says so.
+bool World::overwrites_may_be_refused() const
+{
+	const std::vector<Mark> all = marks();
+
+	return drives_are_lost() || std::any_of(all.begin(), all.end(), [](const Mark &m) { return m.name == "garbage collector gave up" && m.count; });
+}
+
 // ---- lives ----
 
 void World::power_on(bool may_fail_allocations)

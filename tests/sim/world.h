@@ -34,6 +34,7 @@ protected:
 
 	bool no_space_is_legal() const override;
 	bool drives_are_lost() const override { return harmed_ || lost_third_; }
+	bool overwrites_may_be_refused() const override;
 	bool any_error_is_legal() const override { return lost_third_; }
 
 	// ---- lives ----
