@@ -258,7 +258,8 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 		pav_log_found_meta(&e->log, le64_to_cpu(e->map.root.loc));
 		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
 	}
-	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone))) {
+	/* Data may be all there, and yet nothing could be written that survives. */
+	if (error == -EIO || (!error && (pav_group_too_few(&e->g, e->g.gone) || hweight64(pav_group_members(&e->g, 0) & e->g.gone) > 2))) {
 		error = too_few(&e->g, err);
 		goto fail;
 	}
