@@ -19,9 +19,9 @@ static unsigned int cache_nodes;
 module_param(cache_nodes, uint, 0644);
 MODULE_PARM_DESC(cache_nodes, "map nodes of 4 KiB held in memory by groups opened from now on; 0 (default): 16384");
 
-static bool discard = true;
+static bool discard;
 module_param(discard, bool, 0644);
-MODULE_PARM_DESC(discard, "discard on the drives what segments held that are free again, in groups opened from now on (default: yes)");
+MODULE_PARM_DESC(discard, "discard on the drives what segments held that are free again, in groups opened from now on (default: no)");
 
 unsigned int pav_param_streams(void)
 {

@@ -16,6 +16,8 @@ from vm.guest import Spec
 from vm.pace import wait_until
 from vm.world import World
 
+pytestmark = pytest.mark.long  # about ten minutes
+
 DRIVES = 6
 MIB = 1 << 20
 MODULE = "/mnt/repo/build/kmod/pavraid.ko"
