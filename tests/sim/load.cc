@@ -291,14 +291,13 @@ void Load::restore(const Saved &saved)
 	cut();
 }
 
-// What is wrong with the engine's counts; nothing: they are right. Process context.
-std::optional<std::string> Load::wrong_counts()
+void Load::check_counts()
 {
 	char text[200];
 	const std::vector<VolumeModel *> all = living();
 
 	if (all.empty())
-		return {};
+		return;
 	live_.assign(sim_segments(all.front()->handle), 0);
 	for (VolumeModel *v : all) {
 		uint64_t mapped = 0;
@@ -306,24 +305,10 @@ std::optional<std::string> Load::wrong_counts()
 		for (auto lba = v->oracle.next_touched(0); lba && *lba < v->record->cells; lba = v->oracle.next_touched(*lba + 1))
 			mapped += sim_count_cell(v->handle, *lba, live_.data());
 		if (sim_wrong_mapped(v->handle, mapped, text, sizeof text))
-			return "volume " + std::to_string(v->oracle.uid()) + ": " + text;
+			fail("volume %lu: %s", v->oracle.uid(), text);
 	}
 	if (sim_wrong_live(all.front()->handle, live_.data(), text, sizeof text))
-		return text;
-	return {};
-}
-
-void Load::check_counts()
-{
-	std::optional<std::string> wrong = wrong_counts();
-
-	// The engine may have moved a cell while we counted; what is wrong stays wrong.
-	for (unsigned int i = 0; wrong && i < 20; i++) {
-		machine_->sleep_ns(1'000'000);
-		wrong = wrong_counts();
-	}
-	if (wrong)
-		fail("%s", wrong->c_str());
+		fail("%s", text);
 }
 
 // ---- reading everything back ----

@@ -102,7 +102,6 @@ public:
 	std::function<void()> control_extra;
 
 private:
-	std::optional<std::string> wrong_counts();
 	struct Request : UserMemory {
 		pav_req req{};
 		Load *load = nullptr;
