@@ -7,14 +7,12 @@
 
 A build that says a warning has failed. Logs are in build/test/.
 """
-import os
 import re
 import shutil
-import signal
 import sys
 import time
 
-from run import LOGS, REPO, Count, execute, guests, tail
+from run import LOGS, REPO, Count, begin, close, execute, guests, tail
 
 PLANS = {
     "matrix": (["6.1", "6.12"], dict(tests=["tests/vm/test_module.py"], marker="smoke", timeout=1800,
@@ -41,13 +39,7 @@ def build(kernel):
 
 
 def main():
-    if sys.argv[1:] not in [[p] for p in PLANS]:
-        sys.exit(f"usage: kernels.py {'|'.join(PLANS)}")
-    kernels, options = PLANS[sys.argv[1]]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that what was started is ended too
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):           # a make that is started here is on its own
-        os.environ.pop(name, None)
-    LOGS.mkdir(parents=True, exist_ok=True)
+    kernels, options = begin(PLANS)
     total, rows, why = Count(), [], []
     for kernel in kernels:
         began = time.monotonic()
@@ -63,17 +55,12 @@ def main():
         if not count.passed and not count.failed:
             count = Count(failed=1, why="no test ran")
         rows.append((release or kernel, warnings, count, f"{time.monotonic() - began:.0f}"))
-        why += [f"{kernel}: {line.strip()}" for line in count.why.splitlines() if line.strip()]
-        total.passed += count.passed
-        total.failed += count.failed
-        total.skipped += count.skipped
+        why += [f"{kernel}: {line.strip()[:400]}" for line in count.why.splitlines() if line.strip()]
+        total.add(count)
     print(f"\n{'kernel':<24}{'warnings':<10}{'tests in a guest':<24}seconds")
     for release, warnings, count, seconds in rows:
         print(f"{release:<24}{warnings!s:<10}{count!s:<24}{seconds}")
-    for line in why:
-        print(f"FAILED {line[:400]}")
-    print(total, flush=True)
-    return 1 if total.failed or not total.passed else 0
+    return close(total, why)
 
 
 if __name__ == "__main__":

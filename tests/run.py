@@ -38,6 +38,11 @@ class Count:
     def __str__(self):
         return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
 
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
 
 def execute(part, argv, timeout, show=True, env=None):
     """Runs a program to its end with its output in build/test/PART.log; returns its exit code, or None at the timeout (seconds).
@@ -181,14 +186,27 @@ PLANS = {
 }
 
 
-def main():
-    if sys.argv[1:] not in [[p] for p in PLANS]:
-        sys.exit(f"usage: run.py {'|'.join(PLANS)}")
-    parts, options = PLANS[sys.argv[1]]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that what was started is ended too
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):           # a make that a part starts is on its own
+def begin(plans):
+    """Of @plans the one that the command line names. From here on what is started is ended with this program, and no make around it matters to it."""
+    if sys.argv[1:] not in [[p] for p in plans]:
+        sys.exit(f"usage: {Path(sys.argv[0]).name} {'|'.join(plans)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(name, None)
     LOGS.mkdir(parents=True, exist_ok=True)
+    return plans[sys.argv[1]]
+
+
+def close(total, failures):
+    """The last lines of every run: what failed, and how many. Returns the exit code."""
+    for line in failures:
+        print(f"FAILED {line}")
+    print(total, flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+def main():
+    parts, options = begin(PLANS)
     total, results, failures, began = Count(), {}, [], time.monotonic()
     for i, part in enumerate(parts, 1):
         what, run = PARTS[part]
@@ -207,16 +225,12 @@ def main():
             first = [line.strip() for line in count.why.splitlines() if line.strip()][:12]
             failures += [f"{what}: {line[:400]}" for line in first or ["see its log"]]
         print(f"  {what}: {count if part != 'build' or count.failed else 'done'} in {seconds:.0f} s", flush=True)
-        for k in ("passed", "failed", "skipped"):
-            setattr(total, k, getattr(total, k) + getattr(count, k))
+        total.add(count)
         if part == "build" and count.failed:
             break
     (LOGS / "result.json").write_text(json.dumps(results, indent=1) + "\n")
     print(f"all parts in {(time.monotonic() - began) / 60:.1f} minutes")
-    for line in failures:
-        print(f"FAILED {line}")
-    print(total, flush=True)
-    return 1 if total.failed or not total.passed else 0
+    return close(total, failures)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,6 @@ def build_module():
                    stdout=subprocess.DEVNULL)
 
 
-
 @pytest.fixture(scope="session")
 def say(request):
     return lambda text: tell(request.config, text)
