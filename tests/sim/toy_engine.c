@@ -318,8 +318,13 @@ static int do_write(struct pav_engine *e, struct pav_req *req)
 		return -EIO;
 	if (!chunk_of(req->vol, req->lba, true))
 		return -ENOSPC;
-	if (e->end + 1 + req->cells + TOY_RESERVE > pav_dev_blocks(e->dev[0] ? e->dev[0] : e->dev[1] ? e->dev[1] : e->dev[2]))
+	/* A part of the reserve is for unmaps, which hold no data. */
+	if (e->end + 1 + (req->op == PAV_WRITE ? req->cells + TOY_RESERVE : TOY_RESERVE / 2) >
+	    pav_dev_blocks(e->dev[0] ? e->dev[0] : e->dev[1] ? e->dev[1] : e->dev[2])) {
+		/* It never gives space back: what is full stays full, for what is mapped too. The world goes by this mark. */
+		pav_reached("garbage collector gave up");
 		return -ENOSPC;
+	}
 	memset(e->h, 0, sizeof(*e->h));
 	e->h->type = req->op == PAV_WRITE ? TOY_DATA : TOY_UNMAP;
 	e->h->volume = req->vol->birth;
