@@ -211,7 +211,7 @@ static void engine_free(struct pav_engine *e)
 	pav_free(e);
 }
 
-int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err)
+static int open_once(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err)
 {
 	struct pav_engine *e = pav_alloc(sizeof(*e));
 	int error;
@@ -269,6 +269,9 @@ int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const st
 	}
 	pav_log_free_dead_at_open(&e->log);
 	pav_checkpoint_loaded(&e->ckpt);
+	error = pav_owner_take(&e->g, p, err);
+	if (error)
+		goto fail;
 	WRITE_ONCE(e->g.faulted, false);
 	/* The newest superblock may be on one drive alone. What its checkpoint let go of is about to be written over: first, all are to have it. */
 	if (e->g.uneven) {
@@ -294,6 +297,18 @@ fail:
 	e->ckpt.off = true;
 	pav_recon_pool_drain(&e->g);
 	engine_free(e);
+	return error;
+}
+
+int pav_engine_open(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err)
+{
+	unsigned int tries = 0;
+	int error;
+
+	/* Whoever had it open may have changed it between our first look and its end. */
+	do
+		error = open_once(drives, n, p, out, err);
+	while (error == -EAGAIN && tries++ < 8);
 	return error;
 }
 
@@ -758,4 +773,6 @@ void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char 
 	fn(ctx, "cells_lost", atomic64_read(&e->g.lost));
 	fn(ctx, "discarded_cells", atomic64_read(&e->discard.cells));
 	fn(ctx, "free_segments", e->log.free);
+	fn(ctx, "owner_beats", atomic64_read(&e->g.owner.beats));
+	fn(ctx, "owner_late", atomic64_read(&e->g.owner.lates));
 }

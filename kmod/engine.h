@@ -85,6 +85,11 @@ struct pav_open_params {
 	unsigned int cache_nodes;		/* nodes of the map held in memory (4 KiB each); 0: 16,384; at least 64 */
 	const char *expect_name;		/* refuse another group; may be NULL */
 	bool no_discard;			/* segments that are free again are not discarded on the drives */
+	u8 host_id[16];				/* of this machine, over its reboots; 0: not known, after a crash the group is watched before it is opened */
+	u8 boot_id[16];				/* of its present life: another at each boot */
+	const char *host_name;			/* for people; may be NULL */
+	bool takeover;				/* another host that has the group open is cut off, rather than this one refused */
+	unsigned int heartbeat_ms;		/* of the owner stamp; 0: 1,000 */
 	const struct pav_host_ops *ops;
 	void *host;
 };
@@ -97,9 +102,13 @@ struct pav_probe {
 	unsigned int expected;			/* drives, spares too, that had not failed when this superblock was written */
 	enum pav_drive_state state;		/* by its own newest superblock */
 	u64 generation;
+	bool owned;				/* by its owner stamp, a host has the group open, or had and died; the rest tells of it */
+	char owner[PAV_NAME_MAX + 1];
+	u8 owner_id[16];
+	u64 owner_since, owner_seen;		/* by that host's clock, seconds since 1970: opened; this stamp written */
 };
 
-/* Process context, all of them. -EINVAL: bad input, -ENOENT: no superblock, -EUCLEAN: corrupt, -EOPNOTSUPP: a feature this code does not know,
+/* Process context, all of them. -EBUSY: another host has the group open. -EINVAL: bad input, -ENOENT: no superblock, -EUCLEAN: corrupt, -EOPNOTSUPP: a feature this code does not know,
  * -ENOMEDIUM: too few drives, -ENOMEM, -EIO. The caller keeps the drives open until pav_engine_close().
  */
 int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err);

@@ -41,7 +41,7 @@ void *pav_alloc_cells(unsigned int cells);
 void pav_free_cells(void *p, unsigned int cells);
 
 /* ---- time and chance ---- */
-u64 pav_now_ns(void);				/* monotonic; any context */
+u64 pav_now_ns(void);				/* monotonic, and counts the time the machine sleeps; any context */
 u64 pav_real_seconds(void);			/* wall clock, for records */
 void pav_random(void *buf, size_t bytes);	/* identifiers, not keys */
 
@@ -98,6 +98,7 @@ struct pav_io {
 	void (*done)(struct pav_io *io);	/* any context */
 	void *ctx;
 	int error;				/* 0 or -errno, valid in @done */
+	struct list_head held;			/* the engine's, before it is submitted */
 	struct pav_io_env env;			/* the host's part */
 };
 

@@ -70,7 +70,7 @@ void pav_free_cells(void *p, unsigned int cells)
 
 u64 pav_now_ns(void)
 {
-	return ktime_get_ns();
+	return ktime_get_boottime_ns();
 }
 
 u64 pav_real_seconds(void)

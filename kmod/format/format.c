@@ -88,6 +88,26 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 	return NULL;
 }
 
+const char *pav_owner_check(const struct pav_d_owner *o, bool *blank)
+{
+	u32 interval = le32_to_cpu(o->interval_ms), fence = le32_to_cpu(o->fence_ms);
+
+	*blank = memcmp(o->magic, PAV_OWNER_MAGIC, sizeof(o->magic)) != 0;
+	if (*blank)
+		return "no owner stamp";
+	if (!pav_sealed(o, offsetof(struct pav_d_owner, crc)))
+		return "owner stamp checksum mismatch";
+	if (le16_to_cpu(o->version) != PAV_FORMAT_VERSION)
+		return "owner stamp written by a newer version";
+	if (o->state > PAV_OWNER_OPEN)
+		return "owner stamp in an unknown state";
+	if (!terminated(o->host_name, sizeof(o->host_name)))
+		return "owner stamp without a valid host name";
+	if (interval < PAV_OWNER_MIN_MS || interval > PAV_OWNER_MAX_MS || fence / interval < 2 || fence > PAV_OWNER_MAX_MS * PAV_OWNER_FENCE)
+		return "owner stamp has times out of range";
+	return NULL;
+}
+
 unsigned int pav_stripe_cells(const struct pav_d_stripe *h)
 {
 	unsigned int i, cells = 1;

@@ -5,6 +5,7 @@
  * A drive:
  *	cell 0			never written
  *	cell 8, cell 16		superblock slots; a commit writes the one that holds the older generation
+ *	cell 24			owner stamp: which host has the group open
  *	cell 256…		segments, segment_blocks cells each; segment s lies at the same cells on every member
  *
  * A stripe is a rectangle in a segment: @rows rows from row @row, @width columns from column @c0 on, wrapping at the segment's number of drives n.
@@ -20,6 +21,7 @@
 
 #define PAV_FORMAT_VERSION	1
 #define PAV_SB_CELL(slot)	((slot) ? 16u : 8u)
+#define PAV_OWNER_CELL		24u
 #define PAV_SEGMENTS_CELL	256u
 #define PAV_SEGMENT_MIN_BLOCKS	16u
 #define PAV_SEGMENT_MAX_BLOCKS	2048u	/* so that a row and the next never differ but in the row's bits */
@@ -132,6 +134,45 @@ static_assert(offsetof(struct pav_d_superblock, replay) == 384);
 static_assert(offsetof(struct pav_d_superblock, members) == 1408);
 static_assert(offsetof(struct pav_d_superblock, sets) == 3648);
 
+/* ---- owner stamp ---- */
+
+#define PAV_OWNER_MAGIC		"PAVOWNER"
+#define PAV_OWNER_MIN_MS	1u
+#define PAV_OWNER_MAX_MS	60000u	/* of interval_ms */
+#define PAV_OWNER_FENCE		8u	/* intervals after which an owner that could not renew its stamp writes nothing else */
+
+enum pav_owner_state { PAV_OWNER_CLOSED, PAV_OWNER_OPEN };
+
+/*
+ * Who has the group open. Rewritten on a few drives every interval; whoever would open the group watches whether it changes. The times of day are for
+ * people: nothing is decided by them. Of stamps that differ, the one of the higher epoch counts, then of the higher beat.
+ */
+struct pav_d_owner {
+	u8 magic[8];			/*   0 */
+	__le32 crc;			/*   8	of all 4,096 bytes with this field 0 */
+	__le16 version;			/*  12 */
+	u8 state;			/*  14	enum pav_owner_state */
+	u8 pad;				/*  15 */
+	u8 group_uuid[16];		/*  16 */
+	u8 host_id[16];			/*  32	the machine, whatever it runs; 0: it has not told */
+	u8 boot_id[16];			/*  48	the life of that machine */
+	u8 instance[16];		/*  64	this opening of the group */
+	char host_name[64];		/*  80	for people; terminated */
+	__le64 epoch;			/* 144	one more than that of the owner before */
+	__le64 beat;			/* 152	counts the writes of this instance */
+	__le32 interval_ms;		/* 160	of the beats */
+	__le32 fence_ms;		/* 164	the owner writes nothing else when its last beat that got through began so long ago */
+	__le64 opened;			/* 168	seconds since 1970 */
+	__le64 written;			/* 176 */
+	u8 reserved[3912];		/* 184 */
+};
+static_assert(sizeof(struct pav_d_owner) == 4096);
+static_assert(offsetof(struct pav_d_owner, group_uuid) == 16);
+static_assert(offsetof(struct pav_d_owner, host_name) == 80);
+static_assert(offsetof(struct pav_d_owner, epoch) == 144);
+static_assert(offsetof(struct pav_d_owner, reserved) == 184);
+static_assert(PAV_NAME_MAX + 1 == sizeof(((struct pav_d_owner *)0)->host_name));
+
 /* ---- stripe header ---- */
 
 #define PAV_STRIPE_MAGIC	0x53564150u	/* "PAVS" */
@@ -236,6 +277,9 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 struct pav_sb_features { u64 ro_compat, incompat; };
 #define PAV_KNOWN_RO_COMPAT	0ULL
 #define PAV_KNOWN_INCOMPAT	0ULL
+
+/* @blank: no stamp was ever written here. */
+const char *pav_owner_check(const struct pav_d_owner *o, bool *blank);
 
 /* Of a stripe's header, as far as it can be told without knowing where it was read. @n: drives in its segment. */
 const char *pav_stripe_check(const struct pav_d_stripe *h, u32 segment_blocks);

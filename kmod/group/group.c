@@ -108,6 +108,10 @@ void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, 
 		io->done(io);
 		return;
 	}
+	if (unlikely(pav_now_ns() >= READ_ONCE(g->owner.sure_until))) {
+		pav_owner_hold(g, slot, io, block, cells, buf);
+		return;
+	}
 	pav_drive_io(&g->drives[slot], io, PAV_IO_WRITE, block, cells, buf);
 }
 
@@ -290,6 +294,9 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 			}
 		if (missed)
 			continue;
+		/* Another host may have read the superblocks before these reached them. */
+		if (!pav_owner_wait(g))
+			break;
 		spin_lock_irqsave(&g->lock, flags);
 		g->durable_gone |= covered;
 		spin_unlock_irqrestore(&g->lock, flags);
@@ -364,6 +371,7 @@ void pav_group_free(struct pav_group *g)
 {
 	unsigned int i;
 
+	pav_owner_release(g);
 	if (g->worker)
 		pav_worker_destroy(g->worker);
 	if (g->recon_worker)

@@ -11,6 +11,7 @@
 
 #include "../drive/drive.h"
 #include "../engine.h"
+#include "owner.h"
 
 #define pav_fail(err, code, ...) \
 	({ if (err) scnprintf((err)->text, sizeof((err)->text), __VA_ARGS__); (code); })
@@ -68,6 +69,8 @@ struct pav_group {
 	void (*filled)(void *log, bool checkpoint, int error);
 	void *log;
 
+	struct pav_owner owner;		/* owner.h; its parts say who may touch them */
+
 	atomic64_t healed, lost, reconstructed, commits;
 };
 
@@ -85,6 +88,9 @@ void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
  * are gone. Writes nothing. Errors as pav_engine_open(). (superblock.c)
  */
 int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_err *err);
+
+/* Are the superblocks what pav_group_gather() found? -EAGAIN: not. Reads only. (superblock.c) */
+int pav_group_unchanged(struct pav_group *g);
 
 void pav_make_uuid(u8 *uuid);	/* a random one (version 4); 16 bytes */
 
@@ -117,7 +123,10 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 /* Were @gone gone: is data lost, or are fewer than k drives left? Then the group is faulted. */
 bool pav_group_too_few(struct pav_group *g, u64 gone);
 
-/* A write to a member. Refused with -EIO, like every write, once the group is faulted (I7). As pav_drive_io(). */
+/*
+ * A write to a member. Refused with -EIO, like every write, once the group is faulted (I7); held back while it is not sure that the group is still ours
+ * (I14). As pav_drive_io().
+ */
 void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf);
 
 void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text);

@@ -42,6 +42,9 @@ static int cell_io(struct pav_dev *dev, enum pav_io_op op, u64 block, void *buf)
 	return error;
 }
 
+/* All cells that say what a drive belongs to. */
+static const u64 label_cells[] = { PAV_SB_CELL(0), PAV_SB_CELL(1), PAV_OWNER_CELL };
+
 /* The newest valid superblock of a drive, into @sb. @cell: room for one more. */
 static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, struct pav_d_superblock *cell, struct pav_err *err)
 {
@@ -75,6 +78,44 @@ static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, str
 	return pav_fail(err, bad[0] == 'w' ? -EOPNOTSUPP : -EUCLEAN, "drive %s: %s", pav_dev_name(dev), bad);
 }
 
+/* Who has the group open, by the drive's owner stamp. */
+static void probe_owner(struct pav_dev *dev, const struct pav_d_superblock *sb, struct pav_d_owner *stamp, struct pav_probe *out)
+{
+	bool blank;
+
+	if (cell_io(dev, PAV_IO_READ, PAV_OWNER_CELL, stamp) || pav_owner_check(stamp, &blank) ||
+	    memcmp(stamp->group_uuid, sb->group_uuid, 16) != 0 || stamp->state != PAV_OWNER_OPEN)
+		return;
+	out->owned = true;
+	memcpy(out->owner_id, stamp->host_id, 16);
+	strscpy(out->owner, stamp->host_name, sizeof(out->owner));
+	out->owner_since = le64_to_cpu(stamp->opened);
+	out->owner_seen = le64_to_cpu(stamp->written);
+}
+
+int pav_group_unchanged(struct pav_group *g)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	int error = sb && cell ? 0 : -ENOMEM;
+	unsigned int slot;
+
+	for (slot = 0; slot < g->slots && !error; slot++) {
+		struct pav_drive *d = &g->drives[slot];
+
+		if (!d->dev || (g->gone & BIT_ULL(slot)))
+			continue;
+		/* What cannot be read now can only be older than what could. */
+		error = read_superblock(d->dev, sb, cell, NULL);
+		if (error != -ENOMEM)
+			error = !error && le64_to_cpu(sb->generation) != d->generation ? -EAGAIN : 0;
+	}
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
 int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
 {
 	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
@@ -97,6 +138,7 @@ int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
 		for (i = 0; i < out->drives; i++)
 			out->expected += sb->members[i].state == PAV_DRIVE_ACTIVE || sb->members[i].state == PAV_DRIVE_SPARE;
 		out->generation = le64_to_cpu(sb->generation);
+		probe_owner(dev, sb, (struct pav_d_owner *)cell, out);
 	}
 	if (sb)
 		pav_free_cells(sb, 1);
@@ -189,6 +231,8 @@ int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const 
 				pav_seal(cell, offsetof(struct pav_d_superblock, crc));
 			} else {
 				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(0), cell);
+				if (!error)
+					error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_OWNER_CELL, cell);
 			}
 			if (!error)
 				error = cell_io(drives[i].dev, PAV_IO_WRITE, PAV_SB_CELL(1), cell);
@@ -206,21 +250,22 @@ int pav_engine_create(const struct pav_drive_arg *drives, unsigned int n, const 
 int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
 {
 	void *zero = pav_alloc_cells(1);
-	unsigned int i;
+	unsigned int i, j;
 	int error = zero ? 0 : -ENOMEM, e;
 
 	if (!zero)
 		return pav_fail(err, error, "out of memory");
 	memset(zero, 0, PAV_CELL_BYTES);
-	for (i = 0; i < 2 * n; i++) {
-		e = cell_io(drives[i / 2].dev, PAV_IO_WRITE, PAV_SB_CELL(i & 1), zero);
-		if (e == -ENODEV) {
-			pav_log(PAV_WARN, "drive %s: gone, its superblock stays", pav_dev_name(drives[i / 2].dev));
-			i |= 1;		/* the other slot as well */
-		} else if (e) {
-			error = pav_fail(err, e, "drive %s: its superblock cannot be wiped (error %d)", pav_dev_name(drives[i / 2].dev), e);
+	for (i = 0; i < n; i++)
+		for (j = 0; j < ARRAY_SIZE(label_cells); j++) {
+			e = cell_io(drives[i].dev, PAV_IO_WRITE, label_cells[j], zero);
+			if (e == -ENODEV) {
+				pav_log(PAV_WARN, "drive %s: gone, its superblock stays", pav_dev_name(drives[i].dev));
+				break;
+			}
+			if (e)
+				error = pav_fail(err, e, "drive %s: its superblock cannot be wiped (error %d)", pav_dev_name(drives[i].dev), e);
 		}
-	}
 	pav_free_cells(zero, 1);
 	return error;
 }

@@ -50,7 +50,7 @@ static void stripe_finish(struct pav_stripe *st)
 {
 	struct pav_log *log = st->stream->log;
 	/* Without one or two columns it is whole by its parity; but only if the superblocks say whose columns those are. */
-	bool bad = hweight64(st->erased) > 2 || (st->erased && READ_ONCE(log->g->faulted));
+	bool bad = hweight64(st->erased) > 2 || (st->erased && READ_ONCE(log->g->faulted)) || READ_ONCE(log->g->owner.lost);
 	unsigned long flags;
 
 	for (; st->next_ref < st->refs; st->next_ref++) {
@@ -90,10 +90,11 @@ static void stripe_failure_durable(struct pav_failure_wait *w)
 	stripe_finish(container_of(w, struct pav_stripe, wait));
 }
 
-static void stripe_column_down(struct pav_stripe *st)
+/* The group was still ours when the last column was down; or is not any more. */
+static void stripe_owned(struct pav_failure_wait *w)
 {
-	if (!atomic_dec_and_test(&st->pending))
-		return;
+	struct pav_stripe *st = container_of(w, struct pav_stripe, wait);
+
 	if (st->erased) {
 		pav_reached("stripe written without a drive");
 		st->wait.fn = stripe_failure_durable;
@@ -101,6 +102,15 @@ static void stripe_column_down(struct pav_stripe *st)
 			return;
 	}
 	stripe_finish(st);
+}
+
+static void stripe_column_down(struct pav_stripe *st)
+{
+	if (!atomic_dec_and_test(&st->pending))
+		return;
+	st->wait.fn = stripe_owned;
+	if (pav_owner_sure(st->stream->log->g, &st->wait))
+		stripe_owned(&st->wait);
 }
 
 static void stripe_erase(struct pav_stripe *st, unsigned int column, unsigned int slot)

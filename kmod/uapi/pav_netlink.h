@@ -29,8 +29,8 @@
 enum pav_cmd {
 	PAV_CMD_UNSPEC,
 	PAV_CMD_DRIVE_PROBE,	/* DRIVE_PATH -> DRIVE (what a superblock on it says, or ERROR_TEXT why there is none) */
-	PAV_CMD_GROUP_CREATE,	/* GROUP, DRIVES{DRIVE{DRIVE_PATH,[DRIVE_SPARE]}…}, [DATA_DRIVES], [SEGMENT_BYTES], [RESERVE_PERCENT] */
-	PAV_CMD_GROUP_IMPORT,	/* DRIVES{DRIVE{DRIVE_PATH}…}, [GROUP: refuse if the drives say another name] -> GROUP */
+	PAV_CMD_GROUP_CREATE,	/* GROUP, DRIVES{DRIVE{DRIVE_PATH,[DRIVE_SPARE]}…}, [DATA_DRIVES], [SEGMENT_BYTES], [RESERVE_PERCENT], [HOST_ID], [HOST_NAME] */
+	PAV_CMD_GROUP_IMPORT,	/* DRIVES{DRIVE{DRIVE_PATH}…}, [GROUP: refuse if the drives say another name], [HOST_ID], [HOST_NAME], [TAKEOVER] -> GROUP */
 	PAV_CMD_GROUP_EXPORT,	/* GROUP: checkpoint, close the drives. EBUSY while a volume is open */
 	PAV_CMD_GROUP_DESTROY,	/* GROUP: export it and wipe its superblocks; a drive that is gone keeps its own. EBUSY while it has volumes */
 	PAV_CMD_GROUP_GET,	/* [GROUP] do/dump -> GROUP_* */
@@ -95,6 +95,13 @@ enum pav_attr {
 	PAV_A_DRIVES_EXPECTED,	/* u32: drives of the group, spares too, that had not failed when this superblock was written */
 	PAV_A_USED_BEFORE,	/* u64: USED as it was USED_SECONDS ago: a day, or when the group was opened */
 	PAV_A_USED_SECONDS,	/* u64 */
+	PAV_A_HOST_ID,		/* binary 16: this machine, over its reboots; without it a new one each time the module is loaded */
+	PAV_A_HOST_NAME,	/* string of printable ASCII, at most PAV_NAME_MAX; without it the system's */
+	PAV_A_TAKEOVER,		/* flag: cut off another host that has the group open. Without it the import is refused with EBUSY */
+	PAV_A_OWNER_NAME,	/* string: host that has the group open by this drive's owner stamp, or had and died */
+	PAV_A_OWNER_ID,		/* binary 16: its HOST_ID */
+	PAV_A_OWNER_SINCE,	/* u64: when it opened the group, in seconds since 1970 by its clock */
+	PAV_A_OWNER_SEEN,	/* u64: when it wrote this stamp, likewise */
 	__PAV_A_MAX,
 	PAV_A_MAX = __PAV_A_MAX - 1
 };
@@ -127,6 +134,8 @@ enum pav_event {
 	PAV_EVENT_VOLUME_CREATED,
 	PAV_EVENT_VOLUME_DELETED,
 	PAV_EVENT_VOLUME_CHANGED,
+	PAV_EVENT_OWNER_LATE,		/* VALUE: ms for which the owner stamp was not renewed. Writes wait until it is known that the group is still ours */
+	PAV_EVENT_OWNER_LOST,		/* another host has taken the group over; VALUE: its epoch. GROUP_FAULTED follows */
 	__PAV_EVENT_MAX,
 	PAV_EVENT_MAX = __PAV_EVENT_MAX - 1
 };

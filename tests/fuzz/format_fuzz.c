@@ -127,10 +127,32 @@ static void segment(u8 *block, const u8 *data, size_t size)
 	MUST(hweight64(le64_to_cpu(s->members)) >= PAV_MIN_WIDTH && !(le64_to_cpu(s->members) & ~0xffULL));
 }
 
+static void owner(u8 *block, const u8 *data, size_t size)
+{
+	struct pav_d_owner *o = (struct pav_d_owner *)block;
+	bool blank;
+
+	memcpy(o->magic, PAV_OWNER_MAGIC, sizeof(o->magic));
+	o->version = cpu_to_le16(PAV_FORMAT_VERSION);
+	o->state = PAV_OWNER_OPEN;
+	o->interval_ms = cpu_to_le32(1000);
+	o->fence_ms = cpu_to_le32(8000);
+	memcpy(o->host_name, "host", 5);
+	lay_over(block, data, size);
+	pav_seal(block, offsetof(struct pav_d_owner, crc));
+	if (pav_owner_check(o, &blank))
+		return;
+	MUST(!blank && o->state <= PAV_OWNER_OPEN);
+	MUST(strlen(o->host_name) <= PAV_NAME_MAX);
+	/* As an importer computes how long to watch: in 32 bits of ms. */
+	MUST(le32_to_cpu(o->interval_ms) && le32_to_cpu(o->fence_ms) >= 2 * le32_to_cpu(o->interval_ms));
+	MUST((u64)le32_to_cpu(o->fence_ms) * 2 + 4ULL * le32_to_cpu(o->interval_ms) < UINT32_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	static void (*const kind[])(u8 *block, const u8 *data, size_t size) = { superblock, stripe, volume, segment };
+	static void (*const kind[])(u8 *block, const u8 *data, size_t size) = { superblock, stripe, volume, segment, owner };
 	u8 *block;
 
 	if (!size)

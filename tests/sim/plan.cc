@@ -22,6 +22,8 @@ Plan::Plan(uint64_t seed)
 	streams = static_cast<unsigned int>(rng.range(1, 3));
 	cache_nodes = rng.percent(70) ? 64 : static_cast<unsigned int>(rng.range(64, 512));
 
+	heartbeat_ms = static_cast<unsigned int>(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200));	// "owner"
+
 	latency.read = rng.range(1'000, 80'000);
 	latency.write = rng.range(1'000, 80'000);
 	latency.flush = rng.range(1'000, 300'000);

@@ -26,6 +26,7 @@ struct Plan {
 	bool discards = true;			// drives that can discard, most of them
 	unsigned int reserve_percent;
 	unsigned int streams, cache_nodes;
+	unsigned int heartbeat_ms;		// of the owner stamp
 
 	// ---- the computer ----
 	Latency latency;

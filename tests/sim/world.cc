@@ -203,6 +203,10 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 	params.cache_nodes = plan_.cache_nodes;
 	params.no_discard = rng_.percent(10);
 	params.expect_name = rng_.percent(50) ? "sim" : nullptr;
+	params.host_id[0] = 1;
+	std::memcpy(params.boot_id, &lives_, sizeof lives_);
+	params.host_name = "sim-host";
+	params.heartbeat_ms = plan_.heartbeat_ms;
 	params.ops = &ops_;
 	params.host = this;
 	const bool too_few = there + 2 < devs_.size();

@@ -1,0 +1,756 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The owner stamp: see owner.h. First the owner's rounds, then taking a group over.
+ *
+ * In pseudo-code:
+ *
+ *	every interval, on the next few drives		(on all of them, when not sure)
+ *		read the stamp;		another's, of our epoch or a later one?	lost: fault the group
+ *		write the next one
+ *	sure_until = when the oldest of the newest rounds on a quorum of drives began + fence
+ *
+ *	to open:	watch until a fence and a margin have passed without a change	(refuse if there is one)
+ *			read all; write all; wait; read all: ours alone?		(refuse if not)
+ */
+#include "group.h"
+
+#define MS		1000000ULL
+#define DEFAULT_MS	1000u
+#define CLAIM_TRIES	16u
+#define SEIZE_TRIES	4u
+
+enum { IDLE, READING, READ, WRITING, WRITTEN };
+
+/* A stamp is in time if it was written within this of the beginning of the read before … */
+static u64 window(const struct pav_owner *o)
+{
+	return o->interval_ns / 2;
+}
+
+/* … and is looked at again when this has passed: the longest a rival may take, and a margin. */
+static u64 gap(const struct pav_owner *o)
+{
+	return window(o) + o->interval_ns / 4;
+}
+
+static bool sure(const struct pav_owner *o)
+{
+	return pav_now_ns() < READ_ONCE(o->sure_until);
+}
+
+static bool is_ours(const struct pav_owner *o, const struct pav_d_owner *d)
+{
+	return !memcmp(d->instance, o->stamp.instance, sizeof(d->instance));
+}
+
+/* Is @cell a stamp of this group? */
+static bool is_stamp(const struct pav_group *g, const struct pav_d_owner *cell)
+{
+	bool blank;
+
+	return !pav_owner_check(cell, &blank) && !memcmp(cell->group_uuid, g->uuid, sizeof(g->uuid));
+}
+
+static bool usable(struct pav_group *g, unsigned int slot)
+{
+	return g->drives[slot].dev && !(READ_ONCE(g->gone) & BIT_ULL(slot));
+}
+
+/*
+ * So many drives must take a stamp for a beat to count. Who would open the group must see data_drives of those that the superblocks do not call failed;
+ * so he sees one of these at least.
+ */
+static unsigned int owner_quorum(struct pav_group *g)
+{
+	unsigned int slot, left = 0;
+
+	for (slot = 0; slot < g->slots; slot++)
+		left += !(READ_ONCE(g->durable_gone) & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
+	return left < g->data_drives ? left : left - g->data_drives + 1;
+}
+
+static void fill_stamp(struct pav_owner *o, struct pav_d_owner *cell)
+{
+	*cell = o->stamp;
+	cell->written = cpu_to_le64(pav_real_seconds());
+	pav_seal(cell, offsetof(struct pav_d_owner, crc));
+}
+
+/* ---- what waits ---- */
+
+static void let_go(struct pav_group *g)
+{
+	struct pav_owner *o = &g->owner;
+	struct list_head held, waits;
+	struct pav_failure_wait *w, *next_w;
+	struct pav_io *io, *next_io;
+	unsigned long flags;
+
+	INIT_LIST_HEAD(&held);
+	INIT_LIST_HEAD(&waits);
+	spin_lock_irqsave(&o->lock, flags);
+	list_splice_init(&o->held, &held);
+	list_splice_init(&o->waits, &waits);
+	spin_unlock_irqrestore(&o->lock, flags);
+	list_for_each_entry_safe(io, next_io, &held, held) {
+		list_del(&io->held);
+		pav_group_write(g, io->error, io, io->block, io->cells, io->buf);
+	}
+	list_for_each_entry_safe(w, next_w, &waits, link) {
+		list_del(&w->link);
+		w->fn(w);
+	}
+}
+
+void pav_owner_hold(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned long flags;
+	bool keep;
+
+	io->block = block;
+	io->cells = cells;
+	io->buf = buf;
+	io->error = slot;	/* until it is submitted */
+	spin_lock_irqsave(&o->lock, flags);
+	keep = !READ_ONCE(g->faulted) && !sure(o);
+	if (keep)
+		list_add_tail(&io->held, &o->held);
+	spin_unlock_irqrestore(&o->lock, flags);
+	if (!keep)
+		pav_group_write(g, slot, io, block, cells, buf);
+	else
+		pav_reached("write held until the group is known to be ours");
+}
+
+bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned long flags;
+	bool now;
+
+	if (likely(sure(o)))
+		return true;
+	spin_lock_irqsave(&o->lock, flags);
+	now = sure(o) || READ_ONCE(o->lost);
+	if (!now)
+		list_add_tail(&w->link, &o->waits);
+	spin_unlock_irqrestore(&o->lock, flags);
+	if (!now) {
+		pav_reached("acknowledgement held until the group is known to be ours");
+		pav_work_queue(o->worker, &o->work);
+	}
+	return now;
+}
+
+struct owner_asleep {
+	struct pav_failure_wait wait;
+	struct completion done;
+};
+
+static void owner_wake(struct pav_failure_wait *w)
+{
+	complete(&container_of(w, struct owner_asleep, wait)->done);
+}
+
+bool pav_owner_wait(struct pav_group *g)
+{
+	struct owner_asleep a = { .wait.fn = owner_wake };
+
+	init_completion(&a.done);
+	if (!pav_owner_sure(g, &a.wait))
+		wait_for_completion(&a.done);
+	return !READ_ONCE(g->owner.lost);
+}
+
+/* ---- rounds ---- */
+
+static void step_done(struct pav_io *io)
+{
+	struct pav_owner_drive *d = container_of(io, struct pav_owner_drive, io);
+	struct pav_owner *o = io->ctx;
+
+	if (d->step == WRITING)
+		d->ended = pav_now_ns();
+	smp_store_release(&d->step, d->step + 1);
+	pav_work_queue(o->worker, &o->work);
+}
+
+static void step_io(struct pav_group *g, unsigned int slot, unsigned int step, enum pav_io_op op)
+{
+	struct pav_owner_drive *d = &g->owner.drives[slot];
+
+	d->step = step;
+	d->io.done = step_done;
+	d->io.ctx = &g->owner;
+	pav_drive_io(&g->drives[slot], &d->io, op, PAV_OWNER_CELL, 1, d->cell);
+}
+
+/* Another host has the group. */
+static void owner_lost(struct pav_group *g, const struct pav_d_owner *other)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned long flags;
+	char text[160];
+	bool news;
+
+	spin_lock_irqsave(&g->lock, flags);
+	news = !g->faulted;
+	WRITE_ONCE(g->faulted, true);
+	spin_unlock_irqrestore(&g->lock, flags);
+	WRITE_ONCE(o->lost, true);
+	if (!news)
+		return;
+	pav_reached("the group was taken over by another host");
+	scnprintf(text, sizeof(text), "host %s has taken the group over; nothing more is written here: export it", other->host_name);
+	pav_log(PAV_ERR, "%s: %s", g->name, text);
+	pav_group_event(g, PAV_EVENT_OWNER_LOST, -1, le64_to_cpu(other->epoch), text);
+	pav_group_event(g, PAV_EVENT_GROUP_FAULTED, -1, 0, text);
+	pav_work_queue(g->worker, &g->failure_work);
+}
+
+/* The read of a round is back. True: go on and write. */
+static bool judge(struct pav_group *g, struct pav_owner_drive *d)
+{
+	struct pav_owner *o = &g->owner;
+	bool valid = !d->io.error && is_stamp(g, d->cell);
+
+	d->ours = valid && is_ours(o, d->cell);
+	if (d->ours && le64_to_cpu(d->cell->beat) == d->beat) {
+		if (d->chain && d->begun >= d->ended + gap(o))
+			d->proved = d->chain;
+	} else if (d->ours) {
+		/* One of ours, but not the last: a write was lost. It is ours all the same; it proves nothing. */
+		pav_reached("owner stamp older than written");
+	} else if (valid && le64_to_cpu(d->cell->epoch) >= le64_to_cpu(o->stamp.epoch)) {
+		owner_lost(g, d->cell);
+		return false;
+	} else if (valid) {
+		pav_reached("owner stamp of an earlier owner found");	/* his last write came late: ours has the higher epoch */
+	} else {
+		pav_reached("owner stamp unreadable");
+	}
+	return true;
+}
+
+/* True: the drive is busy. */
+static bool advance(struct pav_group *g, unsigned int slot)
+{
+	struct pav_owner *o = &g->owner;
+	struct pav_owner_drive *d = &o->drives[slot];
+	unsigned int step = smp_load_acquire(&d->step);
+
+	if (step == READ) {
+		if (READ_ONCE(g->faulted) || !usable(g, slot) || !judge(g, d)) {
+			d->step = IDLE;
+			return false;
+		}
+		fill_stamp(o, d->cell);
+		d->beat = le64_to_cpu(o->stamp.beat);
+		step_io(g, slot, WRITING, PAV_IO_WRITE);
+		return true;
+	}
+	if (step == WRITTEN) {
+		d->chain = 0;
+		if (d->io.error) {
+			d->beat = 0;
+			pav_group_fail_drive(g, slot, "its owner stamp cannot be written");
+		} else if (d->ours) {
+			d->kept = d->begun;
+			d->chain = d->ended - d->begun <= window(o) ? d->begun : 0;
+		}
+		d->step = IDLE;
+		return false;
+	}
+	return step != IDLE;
+}
+
+/* Starts rounds: on the next drives in turn; on all, if there is something to be proved. */
+static void beat(struct pav_group *g)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned int n = max_t(unsigned int, owner_quorum(g), 3), i;
+	bool all = !sure(o);
+	u64 now = pav_now_ns();
+
+	o->stamp.beat = cpu_to_le64(le64_to_cpu(o->stamp.beat) + 1);
+	atomic64_inc(&o->beats);
+	for (i = 0; i < g->slots && (n || all); i++) {
+		unsigned int slot = (o->next + i) % g->slots;
+		struct pav_owner_drive *d = &o->drives[slot];
+
+		/* Too early a look proves nothing, and would take the place of one that does. */
+		if (!usable(g, slot) || d->step != IDLE || (all && d->chain && now < d->ended + gap(o)))
+			continue;
+		d->begun = pav_now_ns();
+		step_io(g, slot, READING, PAV_IO_READ);
+		n -= n > 0;
+	}
+	o->next = (o->next + i) % g->slots;
+}
+
+static void renew(struct pav_group *g)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned int slot, other, newer, quorum = owner_quorum(g);
+	bool was_sure = sure(o);
+	u64 since = 0, now;
+
+	/* The latest moment at which, or later, a quorum of rounds began. */
+	for (slot = 0; slot < g->slots; slot++) {
+		u64 t = was_sure ? o->drives[slot].kept : o->drives[slot].proved;
+
+		if (!usable(g, slot) || t <= since)
+			continue;
+		for (other = 0, newer = 0; other < g->slots; other++)
+			newer += usable(g, other) && (was_sure ? o->drives[other].kept : o->drives[other].proved) >= t;
+		if (newer >= quorum)
+			since = t;
+	}
+	now = pav_now_ns();
+	/* A lease that ran out while it was looked at is out: what was merely kept does not bring it back. */
+	if (since && since + o->fence_ns > max_t(u64, now, o->sure_until) && (!was_sure || now < o->sure_until))
+		WRITE_ONCE(o->sure_until, since + o->fence_ns);
+	if (sure(o)) {
+		if (o->late) {
+			pav_reached("the group is still ours after a pause");
+			o->late = false;
+			pav_log(PAV_WARN, "%s: after %llu ms in which its owner stamp could not be renewed the group is still ours: writes go on", g->name,
+				(unsigned long long)((now - o->late_since) / MS));
+		}
+		let_go(g);
+	} else if (!o->late) {
+		o->late = true;
+		o->late_since = o->sure_until - o->fence_ns;
+		atomic64_inc(&o->lates);
+		pav_log(PAV_WARN, "%s: the owner stamp was not renewed for %llu ms: writes wait until it is known that no other host has taken the group over",
+			g->name, (unsigned long long)((now - o->late_since) / MS));
+		pav_group_event(g, PAV_EVENT_OWNER_LATE, -1, (now - o->late_since) / MS, "the owner stamp could not be renewed in time: writes wait");
+	}
+}
+
+static void owner_work(struct pav_work *work)
+{
+	struct pav_owner *o = container_of(work, struct pav_owner, work);
+	struct pav_group *g = container_of(o, struct pav_group, owner);
+	bool tick = atomic_xchg(&o->tick, 0), busy = false;
+	unsigned int slot;
+
+	for (slot = 0; slot < g->slots; slot++)
+		busy |= advance(g, slot);
+	if (READ_ONCE(g->faulted)) {
+		/* Nothing is written any more, stamps included. Once the lease is out another host may come. */
+		if (!sure(o))
+			WRITE_ONCE(o->lost, true);
+		let_go(g);
+	} else {
+		renew(g);
+		if (tick && !o->closing)
+			beat(g);
+	}
+	if (tick && !o->closing)
+		pav_timer_arm(&o->timer, o->interval_ns);
+	if (o->closing && !busy)
+		complete(&o->idle);
+}
+
+static void owner_tick(struct pav_timer *t)
+{
+	struct pav_owner *o = container_of(t, struct pav_owner, timer);
+
+	atomic_set(&o->tick, 1);
+	pav_work_queue(o->worker, &o->work);
+}
+
+/* ---- taking over ---- */
+
+struct owner_seen {
+	bool read, valid, ours, late;	/* late: first read when the watch had begun */
+	u8 state;
+	u64 epoch, beat;
+	u8 instance[16];
+};
+
+struct owner_watch {
+	struct pav_group *g;
+	struct owner_seen base[PAV_MAX_DRIVES], now[PAV_MAX_DRIVES];	/* by slot */
+	struct pav_d_owner found;	/* the newest of @base that is not ours */
+	bool any;			/* there is one */
+};
+
+struct owner_batch {
+	struct completion done;
+	atomic_t pending;
+};
+
+static void all_done(struct pav_io *io)
+{
+	struct owner_batch *b = io->ctx;
+
+	if (atomic_dec_and_test(&b->pending))
+		complete(&b->done);
+}
+
+/* Reads the stamps of all drives, or writes ours to them. */
+static void all_io(struct pav_group *g, enum pav_io_op op)
+{
+	struct owner_batch b;
+	unsigned int slot;
+
+	init_completion(&b.done);
+	atomic_set(&b.pending, 1);
+	if (op == PAV_IO_WRITE)
+		g->owner.stamp.beat = cpu_to_le64(le64_to_cpu(g->owner.stamp.beat) + 1);
+	for (slot = 0; slot < g->slots; slot++) {
+		struct pav_owner_drive *d = &g->owner.drives[slot];
+
+		if (!usable(g, slot))
+			continue;
+		if (op == PAV_IO_WRITE) {
+			fill_stamp(&g->owner, d->cell);
+			d->beat = le64_to_cpu(g->owner.stamp.beat);
+		}
+		d->io.done = all_done;
+		d->io.ctx = &b;
+		atomic_inc(&b.pending);
+		pav_drive_io(&g->drives[slot], &d->io, op, PAV_OWNER_CELL, 1, d->cell);
+	}
+	if (!atomic_dec_and_test(&b.pending))
+		wait_for_completion(&b.done);
+}
+
+/* Reads all stamps into @seen; returns how many could be read, whatever they are. */
+static unsigned int look(struct owner_watch *w, struct owner_seen *seen)
+{
+	struct pav_group *g = w->g;
+	unsigned int slot, n = 0;
+
+	all_io(g, PAV_IO_READ);
+	for (slot = 0; slot < g->slots; slot++) {
+		const struct pav_owner_drive *d = &g->owner.drives[slot];
+		struct owner_seen *s = &seen[slot];
+
+		memset(s, 0, sizeof(*s));
+		s->read = usable(g, slot) && !d->io.error;
+		s->valid = s->read && is_stamp(g, d->cell);
+		n += s->read;
+		if (!s->valid)
+			continue;
+		s->ours = is_ours(&g->owner, d->cell);
+		s->state = d->cell->state;
+		s->epoch = le64_to_cpu(d->cell->epoch);
+		s->beat = le64_to_cpu(d->cell->beat);
+		memcpy(s->instance, d->cell->instance, sizeof(s->instance));
+	}
+	return n;
+}
+
+/* A slot whose stamp is another's and was not there before; -1: none. */
+static int changed(struct owner_watch *w)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < w->g->slots; slot++) {
+		struct owner_seen *a = &w->base[slot], *b = &w->now[slot];
+
+		if (b->read && !a->read) {
+			*a = *b;
+			a->late = true;
+		}
+		if (!b->valid || b->ours)
+			continue;
+		if (!a->valid || a->epoch != b->epoch || a->beat != b->beat || a->state != b->state ||
+			 memcmp(a->instance, b->instance, sizeof(a->instance)) != 0)
+			return slot;
+	}
+	return -1;
+}
+
+/* On so many drives a beat could not have been missed. */
+static unsigned int seen_throughout(const struct owner_watch *w)
+{
+	unsigned int slot, n = 0;
+
+	for (slot = 0; slot < w->g->slots; slot++)
+		n += w->base[slot].read && !w->base[slot].late && w->now[slot].read;
+	return n;
+}
+
+/* The first look, from which changes are counted. */
+static int first_look(struct owner_watch *w, struct pav_err *err)
+{
+	struct pav_group *g = w->g;
+	unsigned int slot;
+
+	if (look(w, w->base) < g->data_drives)
+		return pav_fail(err, -EIO, "group %s: the owner stamps of too many drives cannot be read", g->name);
+	w->any = false;
+	for (slot = 0; slot < g->slots; slot++) {
+		const struct owner_seen *s = &w->base[slot];
+
+		if (!s->valid || s->ours)
+			continue;
+		if (w->any && (s->epoch < le64_to_cpu(w->found.epoch) ||
+			       (s->epoch == le64_to_cpu(w->found.epoch) && s->beat <= le64_to_cpu(w->found.beat))))
+			continue;
+		w->found = *g->owner.drives[slot].cell;
+		w->any = true;
+	}
+	return 0;
+}
+
+static int rival(struct owner_watch *w, int slot, struct pav_err *err)
+{
+	const struct pav_d_owner *d = w->g->owner.drives[slot].cell;
+
+	pav_reached("two hosts would open the group at once");
+	return pav_fail(err, -EBUSY, "group %s: host %s is opening it just now; see there, or try again", w->g->name, d->host_name);
+}
+
+static u64 stamp_interval(const struct owner_watch *w)
+{
+	return le32_to_cpu(w->found.interval_ms) * MS;
+}
+
+/* How long an owner may live on without a change that we would see: its fence, a quarter for clocks that differ, two beats for I/O on its way. */
+static u64 watch_time(const struct owner_watch *w)
+{
+	u64 fence = le32_to_cpu(w->found.fence_ms) * MS;
+
+	return fence + fence / 4 + 2 * stamp_interval(w);
+}
+
+/* Watches for @time_ns. -EBUSY: the owner is alive. -EAGAIN: it has just closed the group. */
+static int watch(struct owner_watch *w, u64 time_ns, struct pav_err *err)
+{
+	struct pav_group *g = w->g;
+	u64 began = pav_now_ns(), after;
+	int slot;
+
+	pav_log(PAV_INFO, "%s: host %s has it open by its owner stamp: watching whether that changes, for %llu ms", g->name, w->found.host_name,
+		(unsigned long long)(time_ns / MS));
+	while (pav_now_ns() - began < time_ns) {
+		pav_sleep_ns(max_t(u64, stamp_interval(w) / 4, 1));
+		look(w, w->now);
+		slot = changed(w);
+		if (seen_throughout(w) < g->data_drives)
+			return pav_fail(err, -EIO, "group %s: the owner stamps of too many drives cannot be read", g->name);
+		if (slot < 0)
+			continue;
+		if (w->now[slot].state == PAV_OWNER_CLOSED) {
+			pav_reached("closed elsewhere while it was watched");
+			return -EAGAIN;
+		}
+		after = (pav_now_ns() - began) / MS;
+		pav_reached("open refused: another host has the group");
+		return pav_fail(err, -EBUSY,
+				"group %s: host %s has it open: its stamp changed within %llu ms. Export it there; to cut that host off: import with takeover",
+				g->name, g->owner.drives[slot].cell->host_name, (unsigned long long)after);
+	}
+	return 0;
+}
+
+/*
+ * The owner is alive, and is to be cut off. Our stamps, of the next epoch, go onto all drives, and stay there until it has seen one or its lease has run out. Its
+ * writes on their way may undo ours: then ours are written again, and the time counts anew.
+ */
+static int seize(struct owner_watch *w, struct pav_err *err)
+{
+	struct pav_group *g = w->g;
+	struct pav_owner *o = &g->owner;
+	unsigned int tries, slot;
+
+	pav_log(PAV_WARN, "%s: taking it over from host %s, as told; waiting %llu ms for that host to stop", g->name, w->found.host_name,
+		(unsigned long long)(watch_time(w) / MS));
+	for (tries = 0; tries < SEIZE_TRIES; tries++) {
+		u64 began;
+		bool undone = false;
+
+		all_io(g, PAV_IO_WRITE);
+		o->claimed = true;
+		began = pav_now_ns();
+		while (!undone && pav_now_ns() - began < watch_time(w)) {
+			pav_sleep_ns(max_t(u64, stamp_interval(w) / 4, 1));
+			look(w, w->now);
+			for (slot = 0; slot < g->slots; slot++) {
+				const struct owner_seen *s = &w->now[slot];
+
+				if (!s->valid || s->ours)
+					continue;
+				if (s->epoch >= le64_to_cpu(o->stamp.epoch))
+					return rival(w, slot, err);
+				undone = true;
+			}
+		}
+		if (!undone) {
+			memcpy(w->base, w->now, sizeof(w->base));
+			return 0;
+		}
+		pav_reached("stamp of a takeover undone, and written again");
+	}
+	return pav_fail(err, -EBUSY, "group %s: host %s does not let go; stop that host, then import again", g->name, w->found.host_name);
+}
+
+/* Nobody else has the group, as far as can be seen: makes it ours, if nobody else does the same. */
+static int claim(struct owner_watch *w, struct pav_err *err)
+{
+	struct pav_group *g = w->g;
+	struct pav_owner *o = &g->owner;
+	unsigned int tries, slot, n;
+	int other;
+
+	for (tries = 0; tries < CLAIM_TRIES; tries++) {
+		u64 began = pav_now_ns(), ended;
+
+		look(w, w->now);
+		other = changed(w);
+		if (other >= 0)
+			return rival(w, other, err);
+		all_io(g, PAV_IO_WRITE);
+		o->claimed = true;
+		ended = pav_now_ns();
+		if (ended - began > window(o)) {
+			pav_reached("claim took too long");
+			continue;
+		}
+		pav_sleep_ns(gap(o));
+		look(w, w->now);
+		other = changed(w);
+		if (other >= 0)
+			return rival(w, other, err);
+		for (slot = 0, n = 0; slot < g->slots; slot++)
+			n += w->now[slot].ours && w->now[slot].beat == le64_to_cpu(o->stamp.beat);
+		if (n < g->data_drives)
+			return pav_fail(err, -EIO, "group %s: the owner stamp could be written to %u drives only; see the kernel's log for the others", g->name,
+					n);
+		if (pav_now_ns() - began < o->fence_ns / 2) {
+			WRITE_ONCE(o->sure_until, began + o->fence_ns);
+			return 0;
+		}
+	}
+	return pav_fail(err, -EIO, "group %s: its drives are too slow to be claimed safely: %u times it took longer than %llu ms", g->name, CLAIM_TRIES,
+			(unsigned long long)(window(o) / MS));
+}
+
+static int prepare(struct pav_group *g, const struct pav_open_params *p)
+{
+	struct pav_owner *o = &g->owner;
+	struct pav_d_owner *s = &o->stamp;
+	unsigned int slot, ms = p->heartbeat_ms ? p->heartbeat_ms : DEFAULT_MS;
+
+	spin_lock_init(&o->lock);
+	INIT_LIST_HEAD(&o->held);
+	INIT_LIST_HEAD(&o->waits);
+	init_completion(&o->idle);
+	pav_work_init(&o->work, owner_work);
+	pav_timer_init(&o->timer, owner_tick);
+	o->interval_ns = ms * MS;
+	o->fence_ns = o->interval_ns * PAV_OWNER_FENCE;
+	memcpy(s->magic, PAV_OWNER_MAGIC, sizeof(s->magic));
+	s->version = cpu_to_le16(PAV_FORMAT_VERSION);
+	s->state = PAV_OWNER_OPEN;
+	memcpy(s->group_uuid, g->uuid, sizeof(s->group_uuid));
+	memcpy(s->host_id, p->host_id, sizeof(s->host_id));
+	memcpy(s->boot_id, p->boot_id, sizeof(s->boot_id));
+	pav_make_uuid(s->instance);
+	strscpy(s->host_name, p->host_name && p->host_name[0] ? p->host_name : "(unnamed)", sizeof(s->host_name));
+	s->interval_ms = cpu_to_le32(ms);
+	s->fence_ms = cpu_to_le32(ms * PAV_OWNER_FENCE);
+	s->opened = cpu_to_le64(pav_real_seconds());
+	o->drives = pav_alloc(sizeof(*o->drives) * g->slots);
+	if (!o->drives)
+		return -ENOMEM;
+	for (slot = 0; slot < g->slots; slot++) {
+		o->drives[slot].cell = pav_alloc_cells(1);
+		if (!o->drives[slot].cell)
+			return -ENOMEM;
+	}
+	o->worker = pav_worker_create("owner");
+	return o->worker ? 0 : -ENOMEM;
+}
+
+/* Did an earlier life of this very machine leave the stamp? Then whoever wrote it is dead. */
+static bool our_ghost(const struct pav_d_owner *ours, const struct pav_d_owner *d)
+{
+	static const u8 untold[16];
+
+	return memcmp(d->host_id, untold, sizeof(untold)) != 0 && !memcmp(d->host_id, ours->host_id, sizeof(d->host_id)) &&
+	       memcmp(d->boot_id, ours->boot_id, sizeof(d->boot_id)) != 0;
+}
+
+static int take(struct owner_watch *w, const struct pav_open_params *p, struct pav_err *err)
+{
+	struct pav_owner *o = &w->g->owner;
+	bool open, ghost, alive = true;
+	int error;
+
+	do {
+		error = first_look(w, err);
+		if (error)
+			return error;
+		open = w->any && w->found.state == PAV_OWNER_OPEN;
+		ghost = open && our_ghost(&o->stamp, &w->found);
+		/* A ghost does not beat. But the clone of a machine may have its id, and is alive: two beats would show it. */
+		if (ghost)
+			pav_reached("opened after a crash of this host");
+		if (ghost || (open && !p->takeover))
+			error = watch(w, ghost ? 2 * stamp_interval(w) + stamp_interval(w) / 2 : watch_time(w), err);
+	} while (error == -EAGAIN);
+	if (ghost)
+		alive = error == -EBUSY;
+	if (error && !(alive && ghost && p->takeover))
+		return error;
+	o->stamp.epoch = cpu_to_le64(w->any ? le64_to_cpu(w->found.epoch) + 1 : 1);
+	error = open && alive && p->takeover ? seize(w, err) : 0;
+	return error ? error : claim(w, err);
+}
+
+int pav_owner_take(struct pav_group *g, const struct pav_open_params *p, struct pav_err *err)
+{
+	struct owner_watch *w = pav_alloc(sizeof(*w));
+	int error = prepare(g, p);
+
+	if (error || !w) {
+		pav_free(w);
+		return pav_fail(err, -ENOMEM, "group %s: out of memory", g->name);
+	}
+	w->g = g;
+	error = take(w, p, err);
+	pav_free(w);
+	if (error)
+		return error;
+	/* Whoever had it may have written while we watched. What it left is to be read from the beginning. */
+	error = pav_group_unchanged(g);
+	if (error) {
+		pav_reached("group changed while its stamp was watched");
+		return pav_fail(err, error, "group %s: it changed while it was being opened; try again", g->name);
+	}
+	g->owner.started = true;
+	owner_tick(&g->owner.timer);
+	return 0;
+}
+
+void pav_owner_release(struct pav_group *g)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned int slot;
+
+	if (o->started) {
+		WRITE_ONCE(o->closing, true);
+		pav_work_flush(o->worker);
+		pav_timer_cancel(&o->timer);
+		pav_work_queue(o->worker, &o->work);
+		wait_for_completion(&o->idle);
+		pav_work_flush(o->worker);
+	}
+	/* Only what is ours is closed; and to the drives of a faulted group nothing is written. */
+	if (o->claimed && !o->lost && sure(o) && !(o->started && g->faulted)) {
+		o->stamp.state = PAV_OWNER_CLOSED;
+		all_io(g, PAV_IO_WRITE);
+	}
+	if (o->worker)
+		pav_worker_destroy(o->worker);
+	for (slot = 0; o->drives && slot < g->slots; slot++)
+		pav_free_cells(o->drives[slot].cell, 1);
+	pav_free(o->drives);
+}
