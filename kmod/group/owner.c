@@ -19,7 +19,7 @@
 #define CLAIM_TRIES	16u
 #define SEIZE_TRIES	4u
 
-enum { IDLE, READING, READ, WRITING, WRITTEN };
+enum { STEP_IDLE, STEP_READING, STEP_READ, STEP_WRITING, STEP_WRITTEN };
 
 /* A stamp is in time if it was written within this of the beginning of the read before … */
 static u64 window(const struct pav_owner *o)
@@ -170,7 +170,7 @@ static void step_done(struct pav_io *io)
 	struct pav_owner_drive *d = container_of(io, struct pav_owner_drive, io);
 	struct pav_owner *o = io->ctx;
 
-	if (d->step == WRITING)
+	if (d->step == STEP_WRITING)
 		d->ended = pav_now_ns();
 	smp_store_release(&d->step, d->step + 1);
 	pav_work_queue(o->worker, &o->work);
@@ -240,17 +240,17 @@ static bool advance(struct pav_group *g, unsigned int slot)
 	struct pav_owner_drive *d = &o->drives[slot];
 	unsigned int step = smp_load_acquire(&d->step);
 
-	if (step == READ) {
+	if (step == STEP_READ) {
 		if (READ_ONCE(g->faulted) || !usable(g, slot) || !judge(g, d)) {
-			d->step = IDLE;
+			d->step = STEP_IDLE;
 			return false;
 		}
 		fill_stamp(o, d->cell);
 		d->beat = le64_to_cpu(o->stamp.beat);
-		step_io(g, slot, WRITING, PAV_IO_WRITE);
+		step_io(g, slot, STEP_WRITING, PAV_IO_WRITE);
 		return true;
 	}
-	if (step == WRITTEN) {
+	if (step == STEP_WRITTEN) {
 		d->chain = 0;
 		if (d->io.error) {
 			d->beat = 0;
@@ -259,10 +259,10 @@ static bool advance(struct pav_group *g, unsigned int slot)
 			d->kept = d->begun;
 			d->chain = d->ended - d->begun <= window(o) ? d->begun : 0;
 		}
-		d->step = IDLE;
+		d->step = STEP_IDLE;
 		return false;
 	}
-	return step != IDLE;
+	return step != STEP_IDLE;
 }
 
 /* Starts rounds: on the next drives in turn; on all, if there is something to be proved. */
@@ -280,10 +280,10 @@ static void beat(struct pav_group *g)
 		struct pav_owner_drive *d = &o->drives[slot];
 
 		/* Too early a look proves nothing, and would take the place of one that does. */
-		if (!usable(g, slot) || d->step != IDLE || (all && d->chain && now < d->ended + gap(o)))
+		if (!usable(g, slot) || d->step != STEP_IDLE || (all && d->chain && now < d->ended + gap(o)))
 			continue;
 		d->begun = pav_now_ns();
-		step_io(g, slot, READING, PAV_IO_READ);
+		step_io(g, slot, STEP_READING, PAV_IO_READ);
 		n -= n > 0;
 	}
 	o->next = (o->next + i) % g->slots;

@@ -3,6 +3,10 @@
 
 #include "machine.h"
 
+extern "C" {
+#include "format/format.h"
+}
+
 #include <algorithm>
 
 namespace pav::sim {
@@ -84,6 +88,9 @@ void Drive::submit(Command command)
 			if (other.op == PAV_IO_DISCARD && overlap(command, other))
 				fail("%s: a write of block %lu+%u beside a discard of %lu+%u: it may be lost", name_.c_str(), command.block, command.cells,
 				     other.block, other.cells);
+			// Two hosts may race for their stamps; that is what these are for.
+			if (other.landed || (other.host != &m && command.block == PAV_OWNER_CELL))
+				continue;
 			if (other.op != PAV_IO_WRITE || other.block >= command.block + command.cells || command.block >= other.block + other.cells)
 				continue;
 			const uint64_t at = std::max(other.block, command.block);
@@ -107,6 +114,7 @@ void Drive::submit(Command command)
 	}
 	command.order = order_;
 	activity_++;
+	command.host = &m;
 	if (gone_)
 		command.error = -ENODEV;
 
@@ -163,12 +171,12 @@ void Drive::complete(uint64_t id)
 			stats_.read_errors++;
 			break;
 		}
-		for (unsigned int i = 0; i < command.cells; i++) {
+		for (unsigned int i = 0; i < command.cells && !command.landed; i++)
 			std::memcpy(static_cast<uint8_t *>(command.into) + i * cell_bytes, content(peek(command.block + i)).data(), cell_bytes);
-		}
 		break;
 	case PAV_IO_WRITE:
-		write_completes(command, id);
+		if (!command.landed)
+			write_completes(command, id);
 		break;
 	case PAV_IO_FLUSH:
 		if (command.error)
@@ -321,6 +329,40 @@ void Drive::hang(uint64_t until_ns, bool reset)
 	hangs_until_ns_ = until_ns;
 	if (reset)
 		Machine::current()->after(until_ns - Machine::current()->now_ns(), [this] { reset_below_ = next_command_; });
+}
+
+void Drive::host_died(const void *host, Rng &rng)
+{
+	std::erase_if(commands_, [&](const auto &entry) {
+		const Command &command = entry.second;
+
+		if (command.host != host)
+			return false;
+		for (unsigned int i = 0; i < command.cells && command.op == PAV_IO_WRITE && !command.error && !command.landed; i++)
+			if (rng.percent(50))
+				apply(command.block + i, command.data[i], false);
+		return true;
+	});
+}
+
+void Drive::land(const void *host)
+{
+	for (auto &[id, command] : commands_) {
+		if (command.host != host || command.error || command.landed || (command.op != PAV_IO_WRITE && command.op != PAV_IO_READ))
+			continue;
+		for (unsigned int i = 0; i < command.cells; i++) {
+			const CellRef cell = peek(command.block + i);
+			uint8_t *into = static_cast<uint8_t *>(command.into) + i * cell_bytes;
+
+			if (command.op == PAV_IO_WRITE)
+				apply(command.block + i, command.data[i], command.fua || !volatile_);
+			else if (cell)
+				std::memcpy(into, cell->data(), cell_bytes);
+			else
+				std::memset(into, 0, cell_bytes);
+		}
+		command.landed = true;
+	}
 }
 
 void Drive::vanish(Rng &rng)

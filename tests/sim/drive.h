@@ -75,6 +75,8 @@ public:
 		std::vector<CellRef> data;		// write: as submitted
 		uint64_t order = 0;			// flush: covers what completed before
 		int error = 0;				// decided before completion
+		const void *host = nullptr;		// the machine it came from
+		bool landed = false;			// done on the drive; the host does not know yet
 	};
 	// Starts a command; @done runs once, perhaps before this returns.
 	void submit(Command command);
@@ -82,6 +84,9 @@ public:
 	// ---- faults ----
 	// @shorn_percent of the blocks that get there do so in part: some sectors new, some old.
 	void power_cut(Rng &rng, unsigned int keep_percent, unsigned int shorn_percent = 0);
+	// Of two machines at the drive one has died: its commands end, done or not. Or it stands still: its commands are done, and it learns of it when it goes on.
+	void host_died(const void *host, Rng &rng);
+	void land(const void *host);
 	void vanish(Rng &rng);			// pulled: a power cut of its own; each command fails with -ENODEV until plug()
 	void plug() { gone_ = false; }
 	void rot(uint64_t block, Rng &rng);	// flips bits at rest

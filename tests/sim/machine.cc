@@ -136,10 +136,31 @@ Machine *Machine::current()
 	return the_machine;
 }
 
+void Machine::make_current()
+{
+	if (the_machine == this)
+		return;
+	if (the_machine)
+		the_machine->countdown_ = sim_countdown;
+	the_machine = this;
+	sim_countdown = countdown_;
+}
+
+uint64_t Machine::next_due()
+{
+	while (!due_.empty() && !events_.count(due_.top().id))
+		due_.pop();
+	return due_.empty() ? UINT64_MAX : std::max(now_, due_.top().time);
+}
+
+void Machine::skip_to(uint64_t now_ns)
+{
+	now_ = std::max(now_, now_ns);
+}
+
 Machine::Machine(Rng &rng, Trace &trace) : rng_(rng), trace_(trace)
 {
-	the_machine = this;
-	sim_countdown = 1 << 30;
+	make_current();
 }
 
 Machine::~Machine()
@@ -148,7 +169,8 @@ Machine::~Machine()
 		old_memory(p, allocation.bytes);
 	for (auto &fiber : fibers_)
 		old_stack(fiber->stack);
-	the_machine = nullptr;
+	if (the_machine == this)
+		the_machine = nullptr;
 }
 
 // ---- events ----
@@ -185,7 +207,7 @@ bool Machine::step()
 			continue;
 		Event event = std::move(it->second);
 		events_.erase(it);
-		now_ = due.time;
+		now_ = std::max(now_, due.time);
 		events_run_++;
 		if (event.resume) {
 			event.resume->waking = false;

@@ -45,6 +45,10 @@ public:
 
 	// The one that runs: the functions of env.h have no argument that says so. Set by the constructor, cleared by the destructor.
 	static Machine *current();
+	// Where there are several: which of them takes the next step.
+	void make_current();
+	uint64_t next_due();		// when the next event is; UINT64_MAX: never
+	void skip_to(uint64_t now_ns);	// it was put to sleep, and its clock has gone on
 
 	Rng &rng() { return rng_; }
 	Trace &trace() { return trace_; }
@@ -117,6 +121,7 @@ private:
 	size_t main_stack_bytes_ = 0;
 	unsigned int preempt_mean_ = 0;
 	uint64_t preempt_ns_ = 5000;
+	int countdown_ = 1 << 30;	// to the next preemption, while another machine is the current one
 
 	struct Allocation {
 		size_t bytes;

@@ -2,6 +2,7 @@
 // pav_sim: runs seeds, on several processes, and sums up what they met.
 #include "amplification.h"
 #include "exhaustive.h"
+#include "two_hosts.h"
 #include "world.h"
 
 #include <CLI/CLI.hpp>
@@ -62,9 +63,9 @@ void catch_signals()
 	std::signal(SIGALRM, on_signal);
 }
 
-Result run_seed(uint64_t seed, const Options &o, Tally &tally)
+template <typename W> Result run_world(uint64_t seed, const Options &o, Tally &tally)
 {
-	pav::sim::World world(seed, o.verbose);
+	W world(seed, o.verbose);
 	pav::sim::FailReport &report = pav::sim::fail_report();
 
 	report.trace = &world.trace();
@@ -78,6 +79,12 @@ Result run_seed(uint64_t seed, const Options &o, Tally &tally)
 	world.add_to(tally);
 	report = {};
 	return {world.trace().hash()};
+}
+
+// Every tenth seed is one of two hosts.
+Result run_seed(uint64_t seed, const Options &o, Tally &tally)
+{
+	return seed % 10 ? run_world<pav::sim::World>(seed, o, tally) : run_world<pav::sim::TwoHosts>(seed, o, tally);
 }
 
 // ---- a process that runs every o.jobs-th seed, and tells by lines in a pipe ----
