@@ -147,6 +147,12 @@ int pav_fill_probe(struct sk_buff *skb, const char *path, u64 blocks, const stru
 		      nla_put_u32(skb, PAV_A_DRIVE_STATE, probe->state) ||
 		      nla_put_u32(skb, PAV_A_DRIVES_EXPECTED, probe->expected)))
 		return -EMSGSIZE;
+	if (probe && probe->owned &&
+	    (nla_put_string(skb, PAV_A_OWNER_NAME, probe->owner) ||
+	     nla_put(skb, PAV_A_OWNER_ID, sizeof(probe->owner_id), probe->owner_id) ||
+	     pav_put_u64(skb, PAV_A_OWNER_SINCE, probe->owner_since) ||
+	     pav_put_u64(skb, PAV_A_OWNER_SEEN, probe->owner_seen)))
+		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
 }

@@ -113,7 +113,21 @@ static int pav_check_path(const struct nlattr *attr, struct netlink_ext_ack *ext
 	return -EINVAL;
 }
 
+/* Printable, for the same reason. */
+static int pav_check_host(const struct nlattr *attr, struct netlink_ext_ack *extack)
+{
+	const char *s = nla_data(attr);
+
+	while (isascii(*s) && isprint(*s))
+		s++;
+	if (!*s)
+		return 0;
+	NL_SET_ERR_MSG_ATTR(extack, attr, "a host is named in printable ASCII");
+	return -EINVAL;
+}
+
 #define PAV_PATH_MAX	255
+#define PAV_HOST	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, pav_check_host, PAV_NAME_MAX)
 #define PAV_NAME	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, pav_check_name, PAV_NAME_MAX)
 #define PAV_PATH	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, pav_check_path, PAV_PATH_MAX)
 
@@ -150,11 +164,16 @@ static const struct nla_policy pav_group_create_policy[] = {
 	[PAV_A_DATA_DRIVES] = NLA_POLICY_RANGE(NLA_U32, 2, 30),
 	[PAV_A_SEGMENT_BYTES] = { .type = NLA_U64 },
 	[PAV_A_RESERVE_PERCENT] = NLA_POLICY_RANGE(NLA_U32, 1, 50),
+	[PAV_A_HOST_ID] = NLA_POLICY_EXACT_LEN(16),
+	[PAV_A_HOST_NAME] = PAV_HOST,
 };
 
 static const struct nla_policy pav_group_import_policy[] = {
 	[PAV_A_GROUP] = PAV_NAME,
 	[PAV_A_DRIVES] = NLA_POLICY_NESTED(pav_drive_paths_policy),
+	[PAV_A_HOST_ID] = NLA_POLICY_EXACT_LEN(16),
+	[PAV_A_HOST_NAME] = PAV_HOST,
+	[PAV_A_TAKEOVER] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy pav_group_policy[] = {
@@ -208,6 +227,17 @@ static const char *pav_string(struct nlattr **attrs, enum pav_attr type)
 static int pav_missing(struct netlink_ext_ack *extack, const char *what)
 {
 	return pav_refuse_ext(extack, -EINVAL, "the request does not say %s", what);
+}
+
+/* Who we are to the group's other hosts. The name stays in the message. */
+static struct pav_as_host pav_as_host(struct genl_info *info)
+{
+	struct pav_as_host as = { .name = pav_string(info->attrs, PAV_A_HOST_NAME) };
+
+	if (info->attrs[PAV_A_HOST_ID])
+		memcpy(as.id, nla_data(info->attrs[PAV_A_HOST_ID]), sizeof(as.id));
+	as.takeover = nla_get_flag(info->attrs[PAV_A_TAKEOVER]);
+	return as;
 }
 
 /* Puts PAV_A_SIZE into *@cells. */
@@ -347,6 +377,7 @@ static int pav_cmd_group_create(struct sk_buff *request, struct genl_info *info)
 {
 	const char *name = pav_string(info->attrs, PAV_A_GROUP);
 	struct pav_create_params params = { };
+	struct pav_as_host as = pav_as_host(info);
 	struct pav_drive_spec *specs;
 	struct pav_err err = { };
 	unsigned int n;
@@ -370,13 +401,14 @@ static int pav_cmd_group_create(struct sk_buff *request, struct genl_info *info)
 	code = pav_drive_specs(info, pav_drive_policy, PAV_A_DRIVE_SPARE, &specs, &n);
 	if (code)
 		return code;
-	code = pav_hosted_create(&params, specs, n, &err);
+	code = pav_hosted_create(&params, &as, specs, n, &err);
 	kfree(specs);
 	return pav_answer(info->extack, code, &err);
 }
 
 static int pav_cmd_group_import(struct sk_buff *request, struct genl_info *info)
 {
+	struct pav_as_host as = pav_as_host(info);
 	struct pav_drive_spec *specs;
 	struct pav_err err = { };
 	struct pav_hosted *h;
@@ -388,7 +420,7 @@ static int pav_cmd_group_import(struct sk_buff *request, struct genl_info *info)
 	code = pav_drive_specs(info, pav_drive_path_policy, PAV_A_DRIVE_PATH, &specs, &n);
 	if (code)
 		return code;
-	code = pav_hosted_import(pav_string(info->attrs, PAV_A_GROUP), specs, n, &h, &err);
+	code = pav_hosted_import(pav_string(info->attrs, PAV_A_GROUP), &as, specs, n, &h, &err);
 	kfree(specs);
 	if (code)
 		return pav_answer(info->extack, code, &err);

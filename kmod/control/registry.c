@@ -10,8 +10,10 @@
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/module.h>
+#include <linux/once.h>
 #include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/utsname.h>
 #include <linux/uuid.h>
 
 #include "control.h"
@@ -299,10 +301,25 @@ static int pav_hosted_identify(struct pav_hosted *h, const char *expect_name, st
 	return code;
 }
 
-/* Opens the group on @h's drives. On failure the drives are still open, and @h the caller's. */
-static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, struct pav_err *err)
+/*
+ * What the owner stamp says of us. This life of the machine is this load of the module: it cannot be loaded again while a group is open, nor twice. A machine
+ * that nobody named is another one each time.
+ */
+static void pav_sign(struct pav_open_params *params, const struct pav_as_host *as)
 {
-	const struct pav_open_params params = {
+	static u8 load_id[16];
+
+	get_random_once(load_id, sizeof(load_id));
+	memcpy(params->boot_id, load_id, sizeof(params->boot_id));
+	memcpy(params->host_id, memchr_inv(as->id, 0, sizeof(as->id)) ? as->id : load_id, sizeof(params->host_id));
+	params->host_name = as->name && as->name[0] ? as->name : init_utsname()->nodename;
+	params->takeover = as->takeover;
+}
+
+/* Opens the group on @h's drives. On failure the drives are still open, and @h the caller's. */
+static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, const struct pav_as_host *as, struct pav_err *err)
+{
+	struct pav_open_params params = {
 		.streams = pav_param_streams(),
 		.cache_nodes = pav_param_cache_nodes(),
 		.no_discard = !pav_param_discard(),
@@ -326,6 +343,7 @@ static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, struct
 	}
 	for (i = 0; i < h->n_devs; i++)
 		args[i].dev = h->devs[i];
+	pav_sign(&params, as);
 
 	code = pav_engine_open(args, h->n_devs, &params, &h->engine, err);
 	if (code)
@@ -364,7 +382,8 @@ free:
 	return code;
 }
 
-int pav_hosted_import(const char *expect_name, const struct pav_drive_spec *drives, unsigned int n, struct pav_hosted **out, struct pav_err *err)
+int pav_hosted_import(const char *expect_name, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
+		      struct pav_hosted **out, struct pav_err *err)
 {
 	struct pav_hosted *h;
 	int code;
@@ -378,7 +397,7 @@ int pav_hosted_import(const char *expect_name, const struct pav_drive_spec *driv
 		goto free;
 	code = pav_hosted_identify(h, expect_name, err);
 	if (!code)
-		code = pav_hosted_open(h, expect_name, err);
+		code = pav_hosted_open(h, expect_name, as, err);
 	if (code)
 		goto close;
 	*out = h;
@@ -391,7 +410,8 @@ free:
 	return code;
 }
 
-int pav_hosted_create(const struct pav_create_params *params, const struct pav_drive_spec *drives, unsigned int n, struct pav_err *err)
+int pav_hosted_create(const struct pav_create_params *params, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
+		      struct pav_err *err)
 {
 	struct pav_drive_arg *args;
 	struct pav_hosted *h;
@@ -417,7 +437,7 @@ int pav_hosted_create(const struct pav_create_params *params, const struct pav_d
 	}
 	code = pav_engine_create(args, n, params, err);
 	if (!code)
-		code = pav_hosted_open(h, params->name, err);
+		code = pav_hosted_open(h, params->name, as, err);
 	if (code)
 		goto close;
 	kfree(args);

@@ -34,6 +34,13 @@ struct pav_drive_spec {
 	bool spare;
 };
 
+/* Who opens a group, for its owner stamp. */
+struct pav_as_host {
+	const char *name;			/* NULL: as the system is called */
+	u8 id[16];				/* 0: not known */
+	bool takeover;
+};
+
 extern struct mutex pav_registry_lock;
 extern unsigned int pav_registry_seq;		/* changes with the list of groups or volumes; never 0 */
 
@@ -43,8 +50,11 @@ __printf(3, 4) int pav_refuse(struct pav_err *err, int code, const char *fmt, ..
 struct pav_hosted *pav_hosted_find(const char *name);		/* NULL: not open */
 struct pav_hosted *pav_hosted_from(u64 order);			/* the first whose order is at least @order, NULL: none */
 
-int pav_hosted_create(const struct pav_create_params *params, const struct pav_drive_spec *drives, unsigned int n, struct pav_err *err);
-int pav_hosted_import(const char *expect_name, const struct pav_drive_spec *drives, unsigned int n, struct pav_hosted **out, struct pav_err *err);
+int pav_hosted_create(const struct pav_create_params *params, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
+		      struct pav_err *err);
+/* -EBUSY: another host has the group open. Takes as long as pav_owner_take() says. */
+int pav_hosted_import(const char *expect_name, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
+		      struct pav_hosted **out, struct pav_err *err);
 int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err);		/* -EBUSY: in use. Otherwise @h is dead */
 
 /* What the superblock on the drive at @path says. -ENOENT and others: @err says why there is nothing to say; *opened: it could at least be read. */

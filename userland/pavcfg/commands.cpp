@@ -95,9 +95,13 @@ const std::vector<Command> &commands() {
         {Id::import_group, "import group",
          {{"name", ArgType::group, "G", "only this group; without it, all that are found", false, true},
           zone_param("the zone that shall own it here"),
-          {"drives", ArgType::drives, "DRIVE…", "look at these only; without them, at every drive (options.drives of the file)"}},
+          {"drives", ArgType::drives, "DRIVE…", "look at these only; without them, at every drive (options.drives of the file)"},
+          {"takeover", ArgType::flag, "", "take the group from another host that has it open; --takeover is the same"}},
          "open groups that are on this machine's drives",
-         "Volumes are served again as they were before, on the ports of the same names.", "import group name MG1", "", ""},
+         "Volumes are served again as they were before, on the ports of the same names. A group that another host has open is refused, and "
+         "that host named. One that was closed opens at once, one that this machine left open when it crashed after two seconds, one "
+         "that another host left open after 12 seconds in which that host was seen to be silent. takeover cuts a living host off: it stops writing, its "
+         "users get errors; use it when that host cannot be reached.", "import group name MG1", "", ""},
         {Id::export_group, "export group", {group_param("name", required, true)}, "close a group, so that its drives can go to another host",
          "Its volumes are no longer served. restore leaves it closed; import group opens it again.", "export group name MG1 --yes",
          "Hosts that use the group's volumes lose them.", ""},
@@ -107,7 +111,8 @@ const std::vector<Command> &commands() {
          {group_param("grpname", required), {"slot", ArgType::number, "N", "the drive's slot (see: show drives)", required, false, 0, PAV_MAX_DRIVES - 1}},
          "take a drive out of use", "Refused where it would lose data.", "fail drive grpname MG1 slot 3 --yes",
          "The drive's data has to be rebuilt afterwards.", ""},
-        {Id::wipe_drives, "wipe drives", {{"drives", ArgType::drives, "DRIVE…", "drives of a group that is not open", required, true}},
+        {Id::wipe_drives, "wipe drives", {{"drives", ArgType::drives, "DRIVE…", "drives of a group that is not open", required, true},
+          {"takeover", ArgType::flag, "", "even if another host has that group open, or had when it died; --takeover is the same"}},
          "take drives from a group that is closed for good",
          "For drives that were away when their group was deleted, or whose group is no longer wanted. Only the group's own records on "
          "them are destroyed; a drive of an open group, or one that holds something else, is refused.", "wipe drives /dev/nvme3n1 --yes",

@@ -62,6 +62,11 @@ std::vector<std::string> volumes_of_controller(const Snapshot &snap, unsigned co
     return names;
 }
 
+// Whether a host whose stamp is on a drive still lives, its stamp does not tell; an import does.
+std::string closed_state(const DriveLabel &label) {
+    return label.owner.empty() ? "group not open" : fmt::format("group open on {}, or left so", label.owner);
+}
+
 std::string left_out_text(const LeftOut &left) {
     if (left.volume.empty() && left.port.empty()) return left.reason;
     if (left.volume.empty()) return fmt::format("port {}: {}", left.port, left.reason);
@@ -117,7 +122,7 @@ std::string drives_text(const Snapshot &snap, const std::vector<DriveLabel> &clo
                 table.add({view.group.name, std::to_string(drive.slot), or_dash(drive.path), std::string(to_string(drive.state)), size_text(drive.bytes),
                            to_string(drive.uuid)});
     for (const auto &label : closed)
-        table.add({label.group, std::to_string(label.drive.slot), label.path, "group not open", size_text(label.drive.bytes), to_string(label.drive.uuid)});
+        table.add({label.group, std::to_string(label.drive.slot), label.path, closed_state(label), size_text(label.drive.bytes), to_string(label.drive.uuid)});
     return table.text();
 }
 
@@ -148,8 +153,8 @@ json drives_json(const Snapshot &snap, const std::vector<DriveLabel> &closed, co
                 list.push_back({{"group", view.group.name}, {"slot", drive.slot}, {"path", drive.path}, {"state", to_string(drive.state)},
                                 {"bytes", drive.bytes}, {"uuid", to_string(drive.uuid)}, {"counters", drive.counters}});
     for (const auto &label : closed)
-        list.push_back({{"group", label.group}, {"slot", label.drive.slot}, {"path", label.path}, {"state", "group not open"}, {"bytes", label.drive.bytes},
-                        {"uuid", to_string(label.drive.uuid)}});
+        list.push_back({{"group", label.group}, {"slot", label.drive.slot}, {"path", label.path}, {"state", closed_state(label)}, {"bytes", label.drive.bytes},
+                        {"uuid", to_string(label.drive.uuid)}, {"owner", label.owner.empty() ? json() : json(label.owner)}});
     return {{"drives", list}};
 }
 

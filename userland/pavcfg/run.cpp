@@ -99,10 +99,10 @@ Result<Outcome> change(const Call &call, Array &array) {
     case Id::rename_volume: return array.rename_volume(volume, call.text("new-name"));
     case Id::delete_volume: return array.delete_volume(volume);
     case Id::delete_group: return array.delete_group(call.text("name"));
-    case Id::import_group: return array.import_group(call.text("name"), call.number("zone"), call.list("drives"));
+    case Id::import_group: return array.import_group(call.text("name"), call.number("zone"), call.list("drives"), call.has("takeover"));
     case Id::export_group: return array.export_group(call.text("name"));
     case Id::checkpoint_group: return array.checkpoint_group(call.text("name"));
-    case Id::wipe_drives: return array.wipe_drives(call.list("drives"));
+    case Id::wipe_drives: return array.wipe_drives(call.list("drives"), call.has("takeover"));
     case Id::fail_drive: return array.fail_drive(call.text("grpname"), call.number("slot"));
     case Id::restore: return array.restore();
     default: return Error{"run", std::string(call.command->words), 0, "it changes nothing", ""};
@@ -284,7 +284,7 @@ int run_shell(const Options &options, Session &session) {
 
 int run_line(const std::vector<std::string> &arguments, Options options, Session &session) {
     std::vector<std::string> words;
-    bool help = false, version = false;
+    bool help = false, version = false, takeover = false;
     CLI::App app;
     app.set_help_flag();
     app.add_flag("--json", options.json);
@@ -293,6 +293,7 @@ int run_line(const std::vector<std::string> &arguments, Options options, Session
     app.add_flag("--quiet,-q", options.quiet);
     app.add_flag("--help,-h", help);
     app.add_flag("--version", version);
+    app.add_flag("--takeover", takeover);  // a parameter of some commands, which deserves to be seen
     app.add_option("--config", options.config_file);
     app.add_option("--module", options.module);
     app.add_option("--wait", options.wait_seconds)->check(CLI::Range(0, 86400));
@@ -307,6 +308,7 @@ int run_line(const std::vector<std::string> &arguments, Options options, Session
         session.out << "pavcfg 1\n";
         return exit_ok;
     }
+    if (takeover) words.emplace_back("takeover");
     if (help) words.insert(words.begin(), "help");
     if (!words.empty() && words.front() == "manual") {
         session.out << manual_section();

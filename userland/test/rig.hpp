@@ -31,8 +31,8 @@ class Forward : public Engine {
     Result<DriveLabel> probe_drive(const std::string &path) override { return to_.probe_drive(path); }
     Result<void> wipe_drive(const std::string &path) override { return to_.wipe_drive(path); }
     Result<void> create_group(const GroupSpec &spec) override { return to_.create_group(spec); }
-    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) override {
-        return to_.import_group(drives, name);
+    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name, bool takeover) override {
+        return to_.import_group(drives, name, takeover);
     }
     Result<void> export_group(const std::string &group) override { return to_.export_group(group); }
     Result<void> destroy_group(const std::string &group) override { return to_.destroy_group(group); }

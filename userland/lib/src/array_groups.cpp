@@ -93,12 +93,13 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
 // Opens what is found on `drives` (or on all there are). With `patient`, waits for groups of which some drives lack. Gives the
 // groups that could not be opened.
 std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives,
-                                         bool patient) {
+                                         bool patient, bool takeover) {
     struct Found {
         std::string name;
         std::vector<std::string> paths;
         unsigned members = 0;          // that had not failed when the newest of the superblocks was written
         std::uint64_t generation = 0;  // of that superblock
+        std::string owner;             // the host that has it open, or had and died
     };
     std::map<std::string, Found> found;  // by group UUID
     std::vector<std::string> without;
@@ -126,6 +127,7 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             auto &group = found[to_string(label->group_uuid)];
             group.name = label->group;
             group.paths.push_back(path);
+            if (!label->owner.empty()) group.owner = label->owner;
             if (label->generation >= group.generation) {
                 group.generation = label->generation;
                 group.members = label->expected_drives;
@@ -152,8 +154,9 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             out.warnings.push_back(fmt::format("group {} was exported and stays closed (pavcfg import group name {})", group.name, group.name));
             continue;
         }
-        options_.progress(fmt::format("importing group {} from {} drives", group.name, group.paths.size()));
-        const auto imported = engine_->import_group(group.paths, group.name);
+        options_.progress(fmt::format("importing group {} from {} drives{}", group.name, group.paths.size(),
+                                      group.owner.empty() ? "" : fmt::format(" (host {} has it open, or had: this takes some seconds)", group.owner)));
+        const auto imported = engine_->import_group(group.paths, group.name, takeover);
         if (!imported) {
             failed.push_back({"", "", imported.error().to_text()});
             continue;
@@ -167,12 +170,14 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
     return failed;
 }
 
-Result<Outcome> Array::import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives) {
+Result<Outcome> Array::import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives, bool takeover) {
+    if (takeover && name.empty())
+        return Error{"import", "groups", 0, "takeover cuts another host off, and it is not said from which group", "add: name GROUP"};
     if (zone && !config_.zones.contains(zone))
         return Error{"import the group", name, 0, fmt::format("zone {} is not in {}", zone, config_.file), "name a zone of the file"};
     if (auto ready = begin(Access::change); !ready) return ready.error();
     Outcome out;
-    const auto failed = import_found(out, name, zone, drives, false);
+    const auto failed = import_found(out, name, zone, drives, false, takeover);
     if (out.done.empty()) {
         if (!failed.empty()) {
             std::vector<std::string> reasons;
@@ -238,7 +243,7 @@ Result<Outcome> Array::delete_group(const std::string &name) {
     return out;
 }
 
-Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives) {
+Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives, bool takeover) {
     if (auto ready = begin(Access::change); !ready) return ready.error();
     // All are looked at before the first is touched.
     std::vector<std::string> refused;
@@ -251,6 +256,8 @@ Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives) {
             refused.push_back(label->problem.find(path) == std::string::npos ? fmt::format("{}: {}", path, label->problem) : label->problem);
         else if (drives_in_use().contains(machine_.drives.identity(path)))
             refused.push_back(fmt::format("{}: the open group {} has it", path, label->group));
+        else if (!label->owner.empty() && label->owner_id != host_identity().id && !takeover)
+            refused.push_back(fmt::format("{}: host {} has group {} open, or had and died: export it there, or add --takeover", path, label->owner, label->group));
         else
             labels.push_back(*label);
     }
@@ -302,7 +309,7 @@ Result<Outcome> Array::restore() {
     if (!options_.wait_seconds) options_.wait_seconds = config_.wait_seconds;
     if (auto ready = begin(Access::change); !ready) return ready.error();
     Outcome out;
-    const auto failed = import_found(out, "", 0, {}, true);
+    const auto failed = import_found(out, "", 0, {}, true, false);
     if (!out.done.empty())
         if (auto saved = save(); !saved) return saved.error();
 

@@ -64,6 +64,7 @@ Result<DriveLabel> MemoryEngine::probe_drive(const std::string &path) {
                     label.data_drives = entry.info.data_drives;
                     label.drive = drive;
                     label.generation = entry.info.generation;
+                    if (const auto owner = owners_.find(name); owner != owners_.end()) label.owner = owner->second;
                     label.expected_drives = static_cast<unsigned>(std::count_if(
                         entry.drives.begin(), entry.drives.end(), [](const Drive &d) { return d.state == DriveState::active || d.state == DriveState::spare; }));
                     return label;
@@ -101,7 +102,7 @@ Result<void> MemoryEngine::create_group(const GroupSpec &spec) {
     return {};
 }
 
-Result<std::string> MemoryEngine::import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) {
+Result<std::string> MemoryEngine::import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name, bool takeover) {
     const char *tried = "import the group";
     if (drives.empty()) return Error{tried, name.value_or(""), EINVAL, "no drives are given", "name its drives"};
     auto label = probe_drive(drives.front());
@@ -110,7 +111,10 @@ Result<std::string> MemoryEngine::import_group(const std::vector<std::string> &d
     if (name && label->group != *name)
         return Error{tried, *name, EINVAL, fmt::format("the drives belong to group {}", label->group), "name that group"};
     if (groups_.contains(label->group)) return Error{tried, label->group, EEXIST, "it is open already", ""};
-    if (auto noted = note(fmt::format("import group {} from {}", label->group, fmt::join(drives, " "))); !noted) return noted.error();
+    if (const auto owner = owners_.find(label->group); owner != owners_.end() && !takeover)
+        return Error{tried, label->group, EBUSY, fmt::format("host {} has it open", owner->second), "export it there, or import with takeover"};
+    if (auto noted = note(fmt::format("import group {} from {}{}", label->group, fmt::join(drives, " "), takeover ? ", by force" : "")); !noted) return noted.error();
+    owners_.erase(label->group);
     Entry entry;
     if (const auto it = exported_.find(label->group); it != exported_.end()) {
         if (drives.size() < it->second.info.data_drives)

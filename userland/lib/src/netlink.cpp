@@ -15,6 +15,7 @@
 #include <libmnl/libmnl.h>
 
 #include "attributes.hpp"
+#include "pav/host.hpp"
 #include "pav_netlink.h"
 
 namespace pav {
@@ -193,10 +194,11 @@ class NetlinkEngine : public Engine {
         }
         mnl_attr_nest_end(header, drives);
         if (spec.data_drives) mnl_attr_put_u32(header, PAV_A_DATA_DRIVES, *spec.data_drives);
+        sign(header);
         return channel_.run(header, "create the group", spec.name);
     }
 
-    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name) override {
+    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name, bool takeover) override {
         nlmsghdr *header = channel_.begin(PAV_CMD_GROUP_IMPORT);
         nlattr *all = mnl_attr_nest_start(header, PAV_A_DRIVES);
         for (const auto &path : drives) {
@@ -206,6 +208,8 @@ class NetlinkEngine : public Engine {
         }
         mnl_attr_nest_end(header, all);
         if (name) mnl_attr_put_strz(header, PAV_A_GROUP, name->c_str());
+        if (takeover) mnl_attr_put(header, PAV_A_TAKEOVER, 0, nullptr);
+        sign(header);
         std::string imported = name.value_or("");
         const auto done = channel_.run(header, "import the group", name.value_or(fmt::format("on {}", fmt::join(drives, " "))),
                                        [&](Bytes a) { imported = parse_group(a).name; });
@@ -311,6 +315,13 @@ class NetlinkEngine : public Engine {
     }
 
   private:
+    // Who this is to other hosts at the same drives.
+    static void sign(nlmsghdr *header) {
+        const HostIdentity self = host_identity();
+        if (!is_nil(self.id)) mnl_attr_put(header, PAV_A_HOST_ID, self.id.size(), self.id.data());
+        if (!self.name.empty()) mnl_attr_put_strz(header, PAV_A_HOST_NAME, self.name.c_str());
+    }
+
     Result<void> command(int cmd, const std::string &tried, const std::string &group, const std::string &volume = {}) {
         nlmsghdr *header = channel_.begin(cmd);
         mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());

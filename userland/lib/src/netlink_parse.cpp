@@ -110,6 +110,9 @@ DriveLabel parse_drive_label(Bytes attributes) {
         case PAV_A_DRIVES_EXPECTED: a.take(label.expected_drives); break;
         case PAV_A_GENERATION: a.take(label.generation); break;
         case PAV_A_ERROR_TEXT: label.problem = a.text(); break;
+        case PAV_A_OWNER_NAME: label.owner = a.text(); break;
+        case PAV_A_OWNER_ID: a.take(label.owner_id); break;
+        case PAV_A_OWNER_SEEN: a.take(label.owner_seen); break;
         default: drive_field(a, label.drive); break;
         }
     };
@@ -125,7 +128,8 @@ DriveLabel parse_drive_label(Bytes attributes) {
 EngineEvent parse_event(Bytes attributes) {
     static constexpr const char *names[] = {
         "unknown", "group opened", "group closed", "group degraded", "group faulted", "space low", "group full",
-        "drive failed", "checksum healed", "data lost", "volume created", "volume deleted", "volume changed"};
+        "drive failed", "checksum healed", "data lost", "volume created", "volume deleted", "volume changed",
+        "owner stamp late", "group taken over"};
     static_assert(std::size(names) == __PAV_EVENT_MAX);
     EngineEvent event;
     event.type = names[0];

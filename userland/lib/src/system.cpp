@@ -7,13 +7,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "pav/host.hpp"
+#include "pav_netlink.h"
 
 namespace pav {
 
@@ -112,6 +115,31 @@ class RealClock : public Clock {
 
 std::unique_ptr<Modules> real_modules() { return std::make_unique<RealModules>(); }
 std::unique_ptr<Clock> real_clock() { return std::make_unique<RealClock>(); }
+
+HostIdentity host_identity(const std::string &root) {
+    const auto hex_of = [](const std::string &file) {
+        std::ifstream stream(file);
+        std::string text, digits;
+        stream >> text;
+        for (const char c : text)
+            if (std::isxdigit(static_cast<unsigned char>(c))) digits += c;
+        Uuid id{};
+        if (digits.size() != 2 * id.size()) return Uuid{};
+        for (std::size_t i = 0; i < id.size(); i++) id[i] = static_cast<std::uint8_t>(std::stoul(digits.substr(2 * i, 2), nullptr, 16));
+        return id;
+    };
+    HostIdentity self;
+    self.id = hex_of(root + "/etc/machine-id");
+    if (!is_nil(self.id)) {
+        const Uuid product = hex_of(root + "/sys/class/dmi/id/product_uuid");
+        for (std::size_t i = 0; i < self.id.size(); i++) self.id[i] ^= product[i];
+    }
+    std::ifstream stream(root + "/proc/sys/kernel/hostname");
+    std::getline(stream, self.name);
+    self.name.resize(std::min<std::size_t>(self.name.size(), PAV_NAME_MAX));
+    std::replace_if(self.name.begin(), self.name.end(), [](unsigned char c) { return c < 32 || c > 126; }, '?');
+    return self;
+}
 
 Random real_random() {
     return [](std::uint8_t *bytes, std::size_t n) {

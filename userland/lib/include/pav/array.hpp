@@ -121,13 +121,15 @@ class Array {
     Result<Outcome> create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
                                  const std::vector<std::string> &spares, std::optional<unsigned> data_drives);
     // No drives: every drive that the configuration's patterns find is looked at. No name: every group there is.
-    Result<Outcome> import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives);
+    // `takeover`: a group that another host has open is taken from it, rather than left out.
+    Result<Outcome> import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives, bool takeover);
     // Takes the group's volumes out of nvmet and lets the drives go. `restore` leaves the group alone until it is imported.
     Result<Outcome> export_group(const std::string &name);
     // Drives of it that are gone keep what they hold; they are named in warnings.
     Result<Outcome> delete_group(const std::string &name);
-    // Destroys the superblocks that closed or deleted groups have left on these drives. Drives of open groups are refused.
-    Result<Outcome> wipe_drives(const std::vector<std::string> &drives);
+    // Destroys the superblocks that closed or deleted groups have left on these drives. Drives of open groups are refused, and without `takeover` those whose
+    // stamp says that another host has their group open.
+    Result<Outcome> wipe_drives(const std::vector<std::string> &drives, bool takeover);
     // What drives that are in no open group say of a group they belong to; others are left out.
     std::vector<DriveLabel> closed_drives();
     Result<Outcome> checkpoint_group(const std::string &name);
@@ -168,7 +170,8 @@ class Array {
     Result<std::string> fresh_serial();
     void wait_for(const std::function<std::vector<std::string>()> &missing);
     std::set<std::string> drives_in_use();
-    std::vector<LeftOut> import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives, bool patient);
+    std::vector<LeftOut> import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives, bool patient,
+                                      bool takeover);
 
     Config config_;
     Machine machine_;

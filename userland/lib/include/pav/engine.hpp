@@ -40,6 +40,9 @@ struct DriveLabel {
     std::uint64_t generation = 0;  // of the superblock: the newest one of a group is right
     Drive drive;
     std::string problem;
+    std::string owner;             // the host that has the group open by the drive's owner stamp, or had and died; empty: closed
+    Uuid owner_id{};
+    std::uint64_t owner_seen = 0;  // when it wrote the stamp, in seconds since 1970 by its own clock
 
     bool has_group() const { return !group.empty(); }
 };
@@ -53,8 +56,8 @@ class Engine {
     virtual Result<void> wipe_drive(const std::string &path) = 0;  // its superblock; refused while a group that is open has it
 
     virtual Result<void> create_group(const GroupSpec &spec) = 0;
-    virtual Result<std::string> import_group(const std::vector<std::string> &drives,
-                                             const std::optional<std::string> &name) = 0;  // gives the group's name
+    // Gives the group's name. EBUSY: another host has it open; with `takeover` that one is cut off. May take as long as it takes to be sure.
+    virtual Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name, bool takeover) = 0;
     virtual Result<void> export_group(const std::string &group) = 0;
     virtual Result<void> destroy_group(const std::string &group) = 0;
     virtual Result<void> checkpoint_group(const std::string &group) = 0;

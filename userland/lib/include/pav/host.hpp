@@ -78,6 +78,16 @@ class Clock {
 };
 std::unique_ptr<Clock> real_clock();
 
+// ---- this machine ---------------------------------------------------------------------------------------------------
+
+// Who this machine is to others that share its drives: the same over all its reboots, and another's never. Two virtual machines that were copied with
+// their machine-id are told apart by the identifier their hypervisor gives them. Nil: it cannot be known.
+struct HostIdentity {
+    Uuid id{};
+    std::string name;  // for people: at most 63 printable characters
+};
+HostIdentity host_identity(const std::string &root = "");
+
 // n random bytes from the kernel.
 using Random = std::function<void(std::uint8_t *bytes, std::size_t n)>;
 Random real_random();

@@ -22,8 +22,7 @@ class MemoryEngine : public Engine {
 
     Result<DriveLabel> probe_drive(const std::string &path) override;
     Result<void> create_group(const GroupSpec &spec) override;
-    Result<std::string> import_group(const std::vector<std::string> &drives,
-                                     const std::optional<std::string> &name) override;
+    Result<std::string> import_group(const std::vector<std::string> &drives, const std::optional<std::string> &name, bool takeover) override;
     Result<void> export_group(const std::string &group) override;
     Result<void> destroy_group(const std::string &group) override;
     Result<void> checkpoint_group(const std::string &group) override;
@@ -46,6 +45,7 @@ class MemoryEngine : public Engine {
     void refuse(std::function<std::optional<Error>(const std::string &line)> when) { refuse_ = std::move(when); }
     void set_openers(const std::string &full_name, unsigned openers);
     void take_away(const std::string &drive);  // out of its slot
+    void set_owner(const std::string &group, const std::string &host) { owners_[group] = host; }  // it is open on another host
     void set_group_state(const std::string &group, GroupState state) { groups_.at(group).info.state = state; }
 
   private:
@@ -61,6 +61,7 @@ class MemoryEngine : public Engine {
     std::map<std::string, Entry> groups_;     // open ones
     std::map<std::string, Entry> exported_;   // superblocks on drives that no open group uses
     std::map<std::string, Entry> deleted_;    // groups whose drives were not all there (counter "present") when they were deleted: those
+    std::map<std::string, std::string> owners_;  // other hosts that have groups open, by group
     unsigned next_device_ = 0;
     Engine *probe_from_ = nullptr;
     std::vector<std::string> journal_;
