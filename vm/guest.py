@@ -50,6 +50,7 @@ class Spec:
     peer: str = ""              # the guest at the other end of every link
     drives: int = 0
     drive_mib: int = 256
+    drives_of: str = ""         # sees the drives of this other guest, as a second host at drives with two ports
     mem_mib: int = 2048
     cpus: int = 2
     parallel: bool = False      # emulated CPUs on a host thread each; faster, but drives cannot be pulled then
@@ -179,7 +180,7 @@ class Guest:
         for d in ("drives", "share"):
             (g.folder / d).mkdir(parents=True)
         (g.folder / "spec.json").write_text(json.dumps(dataclasses.asdict(spec)))
-        for n in range(spec.drives):
+        for n in range(0 if spec.drives_of else spec.drives):
             with open(g.drive_file(n), "wb") as f:
                 f.truncate(spec.drive_mib << 20)
         return g
@@ -239,7 +240,8 @@ class Guest:
 
     def _drive(self, n):
         return {"driver": "nvme", "id": f"nvme{n}", "bus": f"port{n}", "drive": f"disk{n}",
-                "serial": self.serial(n), "logical_block_size": "4096", "physical_block_size": "4096"}
+                "serial": self.serial(n), "logical_block_size": "4096", "physical_block_size": "4096",
+                "share-rw": "on"}       # a guest with drives_of may have it too; both go through the host's page cache
 
     def start(self):
         """Starts QEMU and returns at once; wait_ready() waits for the guest."""
@@ -392,7 +394,8 @@ class Guest:
 
     def drive_file(self, n):
         """The file on the host that holds drive n's bytes."""
-        return self.folder.resolve() / "drives" / f"{n:02d}.raw"
+        folder = self.folder.resolve()
+        return (folder.parent / self.spec.drives_of if self.spec.drives_of else folder) / "drives" / f"{n:02d}.raw"
 
     def drive_names(self):
         """The guest's names of its drives: {drive number: "nvme3n1"}. Those that it does not see are missing."""

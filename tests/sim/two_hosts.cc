@@ -32,10 +32,11 @@ TwoHosts::TwoHosts(uint64_t seed, bool verbose) : plan_(seed), rng_(mix64(seed) 
 		drives_.push_back(std::make_unique<Drive>(i, plan_.drive_blocks, plan_.volatile_cache));
 		drives_[i]->latency = plan_.latency;
 		drives_[i]->on_submit = [this, i](const Drive::Command &c) {
-			if ((c.op != PAV_IO_WRITE && c.op != PAV_IO_DISCARD) || c.block == PAV_OWNER_CELL)
-				return;
 			Host &h = Machine::current() == hosts_[0].machine.get() ? hosts_[0] : hosts_[1];
 
+			h.stamps += c.op == PAV_IO_WRITE && c.block == PAV_OWNER_CELL;
+			if ((c.op != PAV_IO_WRITE && c.op != PAV_IO_DISCARD) || c.block == PAV_OWNER_CELL)
+				return;
 			if (h.banned)
 				fail("%s writes d%u at block %lu, and %s has taken the group over", h.name.c_str(), i, c.block, other(h).name.c_str());
 			h.acting = true;
@@ -468,15 +469,22 @@ void TwoHosts::read_back(Host &h)
 
 // ---- what happens ----
 
-// The owner has died, and both open the group at once. At most one may get it.
+// The owner has died, or closed the group, and both open it at once. At most one may get it.
 TwoHosts::Host &TwoHosts::both_open(Host &a, Host &b)
 {
-	die(a);
-	power_on(a);
-	begin_open(a, rng_.percent(20));
-	if (rng_.percent(50))
-		run_for(rng_.below(watch()));
-	begin_open(b, rng_.percent(20));
+	if (a.engine && rng_.percent(50)) {
+		close(a);
+		begin_open(a, false);
+		run_for(rng_.below(2 * plan_.latency.read + 1));
+		begin_open(b, false);
+	} else {
+		die(a);
+		power_on(a);
+		begin_open(a, rng_.percent(20));
+		if (rng_.percent(50))
+			run_for(rng_.below(watch()));
+		begin_open(b, rng_.percent(20));
+	}
 	run_until("two opens", [&] { return a.opening.done && b.opening.done; });
 	tally_["two hosts: opens at once"]++;
 	for (Host *h : {&a, &b}) {
@@ -546,12 +554,18 @@ TwoHosts::Host &TwoHosts::one_round(Host &owner)
 		return o;
 	case 5: {	// the owner stands still; the other tries
 		const bool force = rng_.percent(50);
+		const bool as_it_claims = rng_.percent(30);
 		uint64_t until = rng_.below(3 * watch());
 
+		// In the middle of a round, or anywhere.
+		if (const uint64_t n = h.stamps; rng_.percent(40))
+			run_until("a stamp", [&h, n] { return h.stamps > n; });
 		pause(h);
 		run_for(rng_.below(watch()));
 		begin_open(o, force);
-		while (!o.opening.done && until) {
+		if (const uint64_t n = o.stamps; as_it_claims)
+			run_until("a claim", [&o, n] { return o.opening.done || o.stamps > n; });
+		while (!o.opening.done && until && !as_it_claims) {
 			const uint64_t some = std::min(until, watch() / 20);
 
 			run_for(some);

@@ -67,6 +67,7 @@ private:
 		bool acting = false;	// has written more than stamps since it began to open the group
 		bool banned = false;	// so has the other, later: nothing but stamps may come from here
 		bool lost = false, faulted = false;
+		uint64_t stamps = 0;	// it began to write
 		uint64_t late = 0;
 		bool users = false;
 		unsigned int shift = 0;	// of users: those of an earlier one go home

@@ -64,11 +64,17 @@ TEST(Parse, AProbedDriveAndOneWithoutASuperblock) {
     put(drive, PAV_A_GROUP, "MG1");
     put_number<std::uint32_t>(drive, PAV_A_DATA_DRIVES, 16);
     put_number<std::uint32_t>(drive, PAV_A_DRIVE_STATE, PAV_DRIVE_SPARE);
+    put(drive, PAV_A_OWNER_NAME, "beta");
+    put_number(drive, PAV_A_OWNER_ID, Uuid{7});
+    put_number<std::uint64_t>(drive, PAV_A_OWNER_SEEN, 1700000000);
     nest(with, PAV_A_DRIVE, drive);
     const auto label = parse_drive_label(with);
     EXPECT_EQ(label.group, "MG1");
     EXPECT_EQ(label.data_drives, 16U);
     EXPECT_EQ(label.drive.state, DriveState::spare);
+    EXPECT_EQ(label.owner, "beta");
+    EXPECT_EQ(label.owner_id[0], 7);
+    EXPECT_EQ(label.owner_seen, 1700000000U);
     put(without, PAV_A_ERROR_TEXT, "no superblock");
     EXPECT_FALSE(parse_drive_label(without).has_group());
     EXPECT_EQ(parse_drive_label(without).problem, "no superblock");

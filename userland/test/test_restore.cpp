@@ -196,6 +196,65 @@ TEST(ExportImport, ImportSaysWhyADriveIsNoGood) {
     EXPECT_TRUE(has(empty.err, "/dev/nvme0n1: no superblock")) << empty.err;
 }
 
+TEST(ExportImport, AGroupThatAnotherHostHasIsRefusedAndTakenByForceOnly) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    rig.engine.set_owner("MG1", "beta");
+    const auto closed = rig.pavcfg("show drives");
+    EXPECT_TRUE(has(closed.out, "group open on beta, or left so")) << closed.out << closed.err;
+    EXPECT_EQ(rig.pavcfg("show drives --json").json()["drives"][0]["owner"], "beta");
+    const auto refused = rig.pavcfg("import group name MG1");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "host beta has it open")) << refused.err;
+    EXPECT_TRUE(has(refused.err, "this takes some seconds")) << refused.err;
+    const auto restored = rig.pavcfg("restore --wait 0");
+    EXPECT_EQ(restored.code, 3) << "a boot never takes a group by force";
+    EXPECT_TRUE(has(restored.err, "host beta has it open")) << restored.err;
+    const auto unnamed = rig.pavcfg("import group --takeover");
+    EXPECT_EQ(unnamed.code, 1);
+    EXPECT_TRUE(has(unnamed.err, "add: name GROUP")) << unnamed.err;
+    EXPECT_TRUE(rig.engine.groups().value().empty());
+    const auto taken = rig.pavcfg("import group name MG1 --takeover");
+    EXPECT_EQ(taken.code, 0) << taken.err;
+    EXPECT_EQ(rig.engine.journal().back(), "import group MG1 from /dev/nvme0n1 /dev/nvme1n1 /dev/nvme2n1 /dev/nvme3n1 /dev/nvme4n1 /dev/nvme5n1, by force");
+    EXPECT_EQ(rig.nvmet_state(), before);
+}
+
+TEST(ExportImport, DrivesOfAGroupThatAnotherHostHasAreNotWiped) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    rig.engine.set_owner("MG1", "beta");
+    const auto refused = rig.pavcfg("wipe drives /dev/nvme0n1 --yes");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "host beta has group MG1 open")) << refused.err;
+    EXPECT_TRUE(has(rig.pavcfg("wipe drives /dev/nvme0n1 takeover --yes --dry-run").out, "no longer belongs")) << "by force";
+}
+
+TEST(Host, IdentityIsTheMachineIdAndTellsCopiesOfAMachineApart) {
+    Rig rig;
+    const std::string root = rig.dir + "/root";
+    const auto write = [&](const std::string &file, const std::string &text) {
+        std::filesystem::create_directories(std::filesystem::path(root + file).parent_path());
+        std::ofstream(root + file) << text << "\n";
+    };
+    EXPECT_TRUE(is_nil(host_identity(root).id)) << "nothing to go by";
+    write("/etc/machine-id", "00112233445566778899aabbccddeeff");
+    write("/proc/sys/kernel/hostname", "alpha\x01" + std::string(80, 'x'));
+    const HostIdentity plain = host_identity(root);
+    EXPECT_EQ(to_string(plain.id), "00112233-4455-6677-8899-aabbccddeeff");
+    EXPECT_EQ(plain.name, "alpha?" + std::string(57, 'x'));
+    write("/sys/class/dmi/id/product_uuid", "01000000-0000-0000-0000-000000000001");
+    const Uuid first = host_identity(root).id;
+    write("/sys/class/dmi/id/product_uuid", "02000000-0000-0000-0000-000000000001");
+    EXPECT_NE(host_identity(root).id, first);
+    EXPECT_NE(host_identity(root).id, plain.id);
+    write("/etc/machine-id", "uninitialized");
+    EXPECT_TRUE(is_nil(host_identity(root).id)) << "half an identity is none";
+}
+
 TEST(State, ADamagedFileIsAnErrorWithARemedy) {
     Rig rig;
     rig.make_volume();
