@@ -18,6 +18,7 @@
 #define DEFAULT_MS	1000u
 #define CLAIM_TRIES	16u
 #define SEIZE_TRIES	4u
+#define WATCH_TRIES	4u
 
 enum { STEP_IDLE, STEP_READING, STEP_READ, STEP_WRITING, STEP_WRITTEN };
 
@@ -333,7 +334,8 @@ static void owner_work(struct pav_work *work)
 {
 	struct pav_owner *o = container_of(work, struct pav_owner, work);
 	struct pav_group *g = container_of(o, struct pav_group, owner);
-	bool tick = atomic_xchg(&o->tick, 0), busy = false;
+	/* Looked at once: who waits for the end must not be told of it in a run that began something. */
+	bool tick = atomic_xchg(&o->tick, 0), closing = READ_ONCE(o->closing), busy = false;
 	unsigned int slot;
 
 	for (slot = 0; slot < g->slots; slot++)
@@ -345,12 +347,12 @@ static void owner_work(struct pav_work *work)
 		let_go(g);
 	} else {
 		renew(g);
-		if (tick && !o->closing)
+		if (tick && !closing)
 			beat(g);
 	}
-	if (tick && !o->closing)
+	if (tick && !closing)
 		pav_timer_arm(&o->timer, o->interval_ns);
-	if (o->closing && !busy)
+	if (closing && !busy)
 		complete(&o->idle);
 }
 
@@ -499,10 +501,18 @@ static int first_look(struct owner_watch *w, struct pav_err *err)
 	return 0;
 }
 
+/*
+ * Somebody else's stamp among ours. -EAGAIN: it is of an epoch before ours: the old owner has stirred, and will find ours. Watch again: it has lost the group, or
+ * shows that it has not. -EBUSY: a rival.
+ */
 static int rival(struct owner_watch *w, int slot, struct pav_err *err)
 {
 	const struct pav_d_owner *d = w->g->owner.drives[slot].cell;
 
+	if (w->now[slot].epoch < le64_to_cpu(w->g->owner.stamp.epoch)) {
+		pav_reached("the old owner stirred during the claim");
+		return -EAGAIN;
+	}
 	pav_reached("two hosts would open the group at once");
 	return pav_fail(err, -EBUSY, "group %s: host %s is opening it just now; see there, or try again", w->g->name, d->host_name);
 }
@@ -610,7 +620,7 @@ static int claim(struct owner_watch *w, struct pav_err *err)
 		o->claimed = true;
 		ended = pav_now_ns();
 		if (ended - began > window(o)) {
-			pav_reached("claim took too long");
+			pav_reached("stamps took too long to write");
 			continue;
 		}
 		pav_sleep_ns(gap(o));
@@ -628,7 +638,7 @@ static int claim(struct owner_watch *w, struct pav_err *err)
 			return 0;
 		}
 	}
-	return pav_fail(err, -EIO, "group %s: its drives are too slow to be claimed safely: %u times it took longer than %llu ms", g->name, CLAIM_TRIES,
+	return pav_fail(err, -EIO, "group %s: its drives are too slow to be opened safely: %u times a stamp took longer than %llu ms", g->name, CLAIM_TRIES,
 			(unsigned long long)(window(o) / MS));
 }
 
@@ -678,31 +688,48 @@ static bool our_ghost(const struct pav_d_owner *ours, const struct pav_d_owner *
 	       memcmp(d->boot_id, ours->boot_id, sizeof(d->boot_id)) != 0;
 }
 
-static int take(struct owner_watch *w, const struct pav_open_params *p, struct pav_err *err)
+/* One attempt; -EAGAIN: the stamps have changed in a way that calls for another. */
+static int take_once(struct owner_watch *w, bool takeover, struct pav_err *err)
 {
 	struct pav_owner *o = &w->g->owner;
 	bool open, ghost, alive = true;
-	int error;
+	int error = first_look(w, err);
+	u64 epoch;
 
-	do {
-		error = first_look(w, err);
-		if (error)
-			return error;
-		open = w->any && w->found.state == PAV_OWNER_OPEN;
-		ghost = open && our_ghost(&o->stamp, &w->found);
-		/* A ghost does not beat. But the clone of a machine may have its id, and is alive: two beats would show it. */
-		if (ghost)
-			pav_reached("opened after a crash of this host");
-		if (ghost || (open && !p->takeover))
-			error = watch(w, ghost ? 2 * stamp_interval(w) + stamp_interval(w) / 2 : watch_time(w), err);
-	} while (error == -EAGAIN);
-	if (ghost)
-		alive = error == -EBUSY;
-	if (error && !(alive && ghost && p->takeover))
+	if (error)
 		return error;
-	o->stamp.epoch = cpu_to_le64(w->any ? le64_to_cpu(w->found.epoch) + 1 : 1);
-	error = open && alive && p->takeover ? seize(w, err) : 0;
+	open = w->any && w->found.state == PAV_OWNER_OPEN;
+	ghost = open && our_ghost(&o->stamp, &w->found);
+	/* A ghost does not beat. But the clone of a machine may have its id, and is alive: two beats would show it. */
+	if (ghost) {
+		pav_reached("opened after a crash of this host");
+		error = watch(w, 2 * stamp_interval(w) + stamp_interval(w) / 2, err);
+		alive = error == -EBUSY;
+		if (alive && takeover)
+			error = 0;
+	} else if (open && !takeover) {
+		error = watch(w, watch_time(w), err);
+	}
+	if (error)
+		return error;
+	epoch = w->any ? le64_to_cpu(w->found.epoch) + 1 : 1;
+	o->stamp.epoch = cpu_to_le64(max_t(u64, epoch, le64_to_cpu(o->stamp.epoch)));
+	if (open && alive && takeover)
+		error = seize(w, err);
 	return error ? error : claim(w, err);
+}
+
+static int take(struct owner_watch *w, bool takeover, struct pav_err *err)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < WATCH_TRIES; tries++) {
+		int error = take_once(w, takeover, err);
+
+		if (error != -EAGAIN)
+			return error;
+	}
+	return pav_fail(err, -EBUSY, "group %s: host %s comes and goes; stop that host, then import again", w->g->name, w->found.host_name);
 }
 
 int pav_owner_take(struct pav_group *g, const struct pav_open_params *p, struct pav_err *err)
@@ -715,7 +742,7 @@ int pav_owner_take(struct pav_group *g, const struct pav_open_params *p, struct 
 		return pav_fail(err, -ENOMEM, "group %s: out of memory", g->name);
 	}
 	w->g = g;
-	error = take(w, p, err);
+	error = take(w, p->takeover, err);
 	pav_free(w);
 	if (error)
 		return error;
