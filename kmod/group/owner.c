@@ -389,6 +389,7 @@ static void all_done(struct pav_io *io)
 {
 	struct owner_batch *b = io->ctx;
 
+	container_of(io, struct pav_owner_drive, io)->ended = pav_now_ns();
 	if (atomic_dec_and_test(&b->pending))
 		complete(&b->done);
 }
@@ -478,6 +479,17 @@ static unsigned int seen_throughout(const struct owner_watch *w)
 	return n;
 }
 
+/* Are stamps of ours on the drives? Then an owner of an earlier epoch that still writes has lost the group: it will find one. */
+static bool have_stamps(const struct owner_watch *w)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < w->g->slots; slot++)
+		if (w->now[slot].ours)
+			return true;
+	return false;
+}
+
 /* The first look, from which changes are counted. */
 static int first_look(struct owner_watch *w, struct pav_err *err)
 {
@@ -551,6 +563,10 @@ static int watch(struct owner_watch *w, u64 time_ns, struct pav_err *err)
 			pav_reached("closed elsewhere while it was watched");
 			return -EAGAIN;
 		}
+		if (have_stamps(w) && w->now[slot].epoch < le64_to_cpu(g->owner.stamp.epoch)) {
+			pav_reached("the old owner stirred once more");
+			return -EAGAIN;
+		}
 		after = (pav_now_ns() - began) / MS;
 		pav_reached("open refused: another host has the group");
 		return pav_fail(err, -EBUSY,
@@ -606,11 +622,12 @@ static int claim(struct owner_watch *w, struct pav_err *err)
 {
 	struct pav_group *g = w->g;
 	struct pav_owner *o = &g->owner;
-	unsigned int tries, slot, n;
+	unsigned int tries, slot, n, late;
 	int other;
 
 	for (tries = 0; tries < CLAIM_TRIES; tries++) {
-		u64 began = pav_now_ns(), ended;
+		u64 began = pav_now_ns(), timely = 0;
+		unsigned int need = 0;
 
 		look(w, w->now);
 		other = changed(w);
@@ -618,25 +635,34 @@ static int claim(struct owner_watch *w, struct pav_err *err)
 			return rival(w, other, err);
 		all_io(g, PAV_IO_WRITE);
 		o->claimed = true;
-		ended = pav_now_ns();
-		if (ended - began > window(o)) {
-			pav_reached("stamps took too long to write");
-			continue;
+		for (slot = 0; slot < g->slots; slot++) {
+			const struct pav_owner_drive *d = &o->drives[slot];
+
+			need += usable(g, slot);
+			if (usable(g, slot) && !d->io.error && d->ended - began <= window(o))
+				timely |= BIT_ULL(slot);
 		}
 		pav_sleep_ns(gap(o));
 		look(w, w->now);
 		other = changed(w);
 		if (other >= 0)
 			return rival(w, other, err);
-		for (slot = 0, n = 0; slot < g->slots; slot++)
-			n += w->now[slot].ours && w->now[slot].beat == le64_to_cpu(o->stamp.beat);
+		/* Most of those we see, so that two claims meet; and as many as are needed to open, so that an owner's quorum does. */
+		need = max_t(unsigned int, need / 2 + 1, g->data_drives);
+		for (slot = 0, n = 0, late = 0; slot < g->slots; slot++) {
+			bool there = w->now[slot].ours && w->now[slot].beat == le64_to_cpu(o->stamp.beat);
+
+			n += there;
+			late += there && !(timely & BIT_ULL(slot));
+		}
 		if (n < g->data_drives)
 			return pav_fail(err, -EIO, "group %s: the owner stamp could be written to %u drives only; see the kernel's log for the others", g->name,
 					n);
-		if (pav_now_ns() - began < o->fence_ns / 2) {
+		if (n - late >= need && pav_now_ns() - began < o->fence_ns / 2) {
 			WRITE_ONCE(o->sure_until, began + o->fence_ns);
 			return 0;
 		}
+		pav_reached("stamps took too long to write");
 	}
 	return pav_fail(err, -EIO, "group %s: its drives are too slow to be opened safely: %u times a stamp took longer than %llu ms", g->name, CLAIM_TRIES,
 			(unsigned long long)(window(o) / MS));

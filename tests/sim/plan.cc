@@ -22,8 +22,6 @@ Plan::Plan(uint64_t seed)
 	streams = static_cast<unsigned int>(rng.range(1, 3));
 	cache_nodes = rng.percent(70) ? 64 : static_cast<unsigned int>(rng.range(64, 512));
 
-	heartbeat_ms = static_cast<unsigned int>(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200));	// "owner"
-
 	latency.read = rng.range(1'000, 80'000);
 	latency.write = rng.range(1'000, 80'000);
 	latency.flush = rng.range(1'000, 300'000);
@@ -91,6 +89,10 @@ Plan::Plan(uint64_t seed)
 		rates.misdirected_write = static_cast<unsigned int>(rng.range(10, 500));
 	hang = faulty && rng.percent(25);
 	suspects_slower = faulty && rng.percent(15) ? static_cast<unsigned int>(rng.range(5, 100)) : 1;
+	// A beat is longer than drives mostly take; but what waits for some beats must not take for ever.
+	const uint64_t worst = std::max(latency.read, latency.write * latency.superblocks) * suspects_slower * (latency.slow ? 100 : 1);
+
+	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), std::min<uint64_t>(8 * worst / 1'000'000, 2500)));
 	clock_jumps = rng.percent(20);
 	third_loss = faulty && suspects.size() == 2 && rng.percent(25);
 	quick_loss = !faulty && rng.percent(50);

@@ -25,6 +25,7 @@ TwoHosts::TwoHosts(uint64_t seed, bool verbose) : plan_(seed), rng_(mix64(seed) 
 	// What the other kind of seed is about is left out; a drive's worst delay stays far below a beat.
 	plan_.heartbeat_ms = static_cast<unsigned int>(rng_.range(50, 200));
 	plan_.latency.slow = 0;
+	plan_.latency.superblocks = 1;
 	plan_.drive_blocks = std::max(plan_.drive_blocks, 1024 + 150 * plan_.segment_blocks);
 	const unsigned int all = plan_.drives + plan_.spares;
 
