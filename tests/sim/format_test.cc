@@ -16,10 +16,10 @@ struct Stamp : testing::Test {
 	Stamp()
 	{
 		std::memcpy(o.magic, PAV_OWNER_MAGIC, sizeof o.magic);
-		o.version = cpu_to_le16(PAV_FORMAT_VERSION);
+		o.version = PAV_FORMAT_VERSION;
 		o.state = PAV_OWNER_OPEN;
-		o.interval_ms = cpu_to_le32(1000);
-		o.fence_ms = cpu_to_le32(8000);
+		o.interval_ms = 1000;
+		o.fence_ms = 8000;
 		std::strcpy(o.host_name, "alpha");
 	}
 
@@ -43,8 +43,8 @@ TEST_F(Stamp, AGoodOneIsGood)
 	EXPECT_EQ(check(), nullptr);
 	o.state = PAV_OWNER_CLOSED;
 	EXPECT_EQ(check(), nullptr);
-	o.interval_ms = cpu_to_le32(PAV_OWNER_MAX_MS);
-	o.fence_ms = cpu_to_le32(PAV_OWNER_MAX_MS * PAV_OWNER_FENCE);
+	o.interval_ms = PAV_OWNER_MAX_MS;
+	o.fence_ms = PAV_OWNER_MAX_MS * PAV_OWNER_FENCE;
 	EXPECT_EQ(check(), nullptr);
 }
 
@@ -82,15 +82,15 @@ TEST_F(Stamp, FieldsOutOfRange)
 		o = good;
 	};
 
-	o.version = cpu_to_le16(PAV_FORMAT_VERSION + 1);
+	o.version = PAV_FORMAT_VERSION + 1;
 	refused("newer version");
 	o.state = PAV_OWNER_OPEN + 1;
 	refused("unknown state");
 	std::memset(o.host_name, 'x', sizeof o.host_name);
 	refused("host name");
 	for (const auto &[interval, fence] : {std::pair{0U, 8000U}, {PAV_OWNER_MAX_MS + 1, 500000U}, {1000U, 1999U}, {1000U, 0U}, {1000U, UINT32_MAX}}) {
-		o.interval_ms = cpu_to_le32(interval);
-		o.fence_ms = cpu_to_le32(fence);
+		o.interval_ms = interval;
+		o.fence_ms = fence;
 		refused("times out of range");
 	}
 }

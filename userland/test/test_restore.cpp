@@ -202,6 +202,7 @@ TEST(ExportImport, AGroupThatAnotherHostHasIsRefusedAndTakenByForceOnly) {
     const auto before = rig.nvmet_state();
     reboot(rig);
     rig.engine.set_owner("MG1", "beta");
+    rig.modules.in_kernel.insert("pavraid");
     const auto closed = rig.pavcfg("show drives");
     EXPECT_TRUE(has(closed.out, "group open on beta, or left so")) << closed.out << closed.err;
     EXPECT_EQ(rig.pavcfg("show drives --json").json()["drives"][0]["owner"], "beta");
