@@ -89,10 +89,6 @@ Plan::Plan(uint64_t seed)
 		rates.misdirected_write = static_cast<unsigned int>(rng.range(10, 500));
 	hang = faulty && rng.percent(25);
 	suspects_slower = faulty && rng.percent(15) ? static_cast<unsigned int>(rng.range(5, 100)) : 1;
-	// A beat is longer than drives mostly take; but what waits for some beats must not take for ever.
-	const uint64_t worst = std::max(latency.read, latency.write * latency.superblocks) * suspects_slower * (latency.slow ? 100 : 1);
-
-	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), std::min<uint64_t>(8 * worst / 1'000'000, 2500)));
 	clock_jumps = rng.percent(20);
 	third_loss = faulty && suspects.size() == 2 && rng.percent(25);
 	quick_loss = !faulty && rng.percent(50);
@@ -141,6 +137,14 @@ Plan::Plan(uint64_t seed)
 		write_percent = 90;
 		large_percent = sequential_percent = 0;
 	}
+
+	// A beat is longer than drives mostly take, and than it takes to ask all of them (some four points each way); but what waits for some beats must not
+	// take for ever.
+	const uint64_t worst = std::max(latency.read, latency.write * latency.superblocks) * suspects_slower * (latency.slow ? 100 : 1);
+	const uint64_t asking = preemption ? 2 * (drives + spares) * 4 * preemption_ns / preemption : 0;
+	const uint64_t least_ns = std::max(std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking);
+
+	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), least_ns / 1'000'000));
 }
 
 Plan Plan::small(uint64_t round)
@@ -182,7 +186,8 @@ std::string Plan::describe() const
 			  " segment=" + std::to_string(segment_blocks) + " drive=" + std::to_string(drive_blocks) +
 			  (volatile_cache ? " volatile" : "") + " streams=" + std::to_string(streams) + " nodes=" + std::to_string(cache_nodes) +
 			  " preempt=" + std::to_string(preemption) + " nomem=1/" + std::to_string(alloc_failure) + " keep=" + std::to_string(cut_keep_percent) +
-			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations);
+			  "% users=" + std::to_string(users) + " volumes=" + std::to_string(max_volumes) + " lives=" + std::to_string(incarnations) +
+			  " beat=" + std::to_string(heartbeat_ms);
 
 	if (preemption && preemption_ns != 5000)
 		out += " preempt-ns=" + std::to_string(preemption_ns);

@@ -6,19 +6,18 @@ it may be sure; alpha is reset and need not wait; alpha exports and beta opens a
 """
 import errno
 import re
-import subprocess
 import time
 
 import pytest
 
 import pavnl
-from pavnl import REPO, Refused
+from conftest import MODULE, build_module
+from pavnl import Refused
 from vm.guest import Spec
 from vm.world import World
 
 DRIVES = 6
 MIB = 1 << 20
-MODULE = "/mnt/repo/build/kmod/pavraid.ko"
 IDS = {"alpha": bytes([1] * 16), "beta": bytes([2] * 16)}
 
 
@@ -48,7 +47,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def hosts(alone, say):
-    subprocess.run(["make", "-s", "-C", REPO, "module"], check=True, stdout=subprocess.DEVNULL)
+    build_module()
     common = dict(links=0, drives=DRIVES, drive_mib=128, mem_mib=1024, cpus=1)
     with World((Spec("alpha", addr=1, **common), Spec("beta", addr=2, drives_of="alpha", **common)), say=say) as world:
         yield {name: Host(guest) for name, guest in world.guests.items()}
@@ -70,6 +69,12 @@ def watched(said):
     return times[-1] if times else None
 
 
+def drive_io(guest):
+    """Reads and writes that the guest's drives have completed, and their sectors of 512 bytes: [reads, sectors read, writes, sectors written]."""
+    stat = [guest.sh(f"cat /sys/block/{name}/stat").split() for name in guest.drive_names().values()]
+    return [sum(int(s[i]) for s in stat) for i in (0, 2, 4, 6)]
+
+
 def test_the_second_host_is_refused(alpha, beta):
     alpha.nl.do("group-create", group="g1", drives=alpha.drives(), **alpha.me())
     alpha.nl.do("volume-create", group="g1", volume="v1", size=64 * MIB)
@@ -82,6 +87,21 @@ def test_the_second_host_is_refused(alpha, beta):
     assert re.search("group g1: host alpha has it open.*takeover", e.value.text), e.value.text
     assert not beta.nl.dump("group-get")
     assert alpha.nl.dump("group-get")[0]["group-state"] == "online"
+
+
+def test_what_a_beat_costs(alpha):
+    """A group of 4+2 is sure of itself by three drives: a beat reads and writes 4 KiB on each of three. Nothing else touches the drives of an idle group."""
+    def beats():
+        return alpha.nl.dump("group-get")[0]["counters"]["owner_beats"]
+    time.sleep(1)
+    first, before = beats(), drive_io(alpha.guest)
+    time.sleep(6)
+    after, last = drive_io(alpha.guest), beats()
+    reads, read, writes, written = (b - a for a, b in zip(before, after))
+    assert last - first >= 4, "a beat a second"
+    # A beat may be half done at either end.
+    assert abs(writes - 3 * (last - first)) <= 6 and abs(reads - writes) <= 6, (reads, writes, first, last)
+    assert read == 8 * reads and written == 8 * writes, "4 KiB each"
 
 
 @pytest.mark.limit(600)

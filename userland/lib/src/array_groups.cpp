@@ -15,6 +15,15 @@ namespace {
 
 std::string list_text(const std::vector<std::string> &items) { return fmt::format("{}", fmt::join(items, ", ")); }
 
+bool is_this_machine(const Uuid &id) { return !is_nil(id) && id == host_identity().id; }
+
+// What the kernel does before it opens a group that its drives call open (kmod/DESIGN.md, "The owner stamp"), and how long at least.
+std::string what_it_waits_for(const std::string &owner, const Uuid &id, bool takeover) {
+    if (is_this_machine(id)) return "this machine had it open when it stopped: about 4 seconds";
+    if (takeover) return fmt::format("host {} has it open, or left it so: it is cut off, about 15 seconds", owner);
+    return fmt::format("host {} has it open, or left it so: is it silent? about 15 seconds", owner);
+}
+
 }  // namespace
 
 // Identities of the drives that open groups have.
@@ -100,6 +109,7 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
         unsigned members = 0;          // that had not failed when the newest of the superblocks was written
         std::uint64_t generation = 0;  // of that superblock
         std::string owner;             // the host that has it open, or had and died
+        Uuid owner_id{};
     };
     std::map<std::string, Found> found;  // by group UUID
     std::vector<std::string> without;
@@ -127,7 +137,10 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             auto &group = found[to_string(label->group_uuid)];
             group.name = label->group;
             group.paths.push_back(path);
-            if (!label->owner.empty()) group.owner = label->owner;
+            if (!label->owner.empty()) {
+                group.owner = label->owner;
+                group.owner_id = label->owner_id;
+            }
             if (label->generation >= group.generation) {
                 group.generation = label->generation;
                 group.members = label->expected_drives;
@@ -155,7 +168,7 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             continue;
         }
         options_.progress(fmt::format("importing group {} from {} drives{}", group.name, group.paths.size(),
-                                      group.owner.empty() ? "" : fmt::format(" (host {} has it open, or had: this takes some seconds)", group.owner)));
+                                      group.owner.empty() ? "" : "; " + what_it_waits_for(group.owner, group.owner_id, takeover)));
         const auto imported = engine_->import_group(group.paths, group.name, takeover);
         if (!imported) {
             failed.push_back({"", "", imported.error().to_text()});
@@ -256,7 +269,7 @@ Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives, bool 
             refused.push_back(label->problem.find(path) == std::string::npos ? fmt::format("{}: {}", path, label->problem) : label->problem);
         else if (drives_in_use().contains(machine_.drives.identity(path)))
             refused.push_back(fmt::format("{}: the open group {} has it", path, label->group));
-        else if (!label->owner.empty() && label->owner_id != host_identity().id && !takeover)
+        else if (!label->owner.empty() && !is_this_machine(label->owner_id) && !takeover)
             refused.push_back(fmt::format("{}: host {} has group {} open, or had and died: export it there, or add --takeover", path, label->owner, label->group));
         else
             labels.push_back(*label);
