@@ -202,9 +202,12 @@ static void engine_free(struct pav_engine *e)
 	pav_gc_free(&e->gc);
 	pav_discard_free(&e->discard);
 	pav_checkpoint_free(&e->ckpt);
-	/* It may have had a stream's turn, for a request that has ended. */
-	if (e->map.worker)
+	if (e->map.worker) {
+		/* A node's load may have told us that it failed, and be at its last steps still. */
+		pav_map_wait_readers(&e->map);
+		/* The worker may have had a stream's turn, for a request that has ended. */
 		pav_work_flush(e->map.worker);
+	}
 	pav_log_free(&e->log);
 	pav_map_free(&e->map);
 	pav_group_free(&e->g);

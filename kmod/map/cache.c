@@ -316,12 +316,11 @@ static void unused(struct pav_map *map, struct pav_node *n)
 
 static void loaded(struct pav_map *map, struct pav_node *n, int error)
 {
-	unsigned int h = hash(map, n->key);
+	unsigned int h = hash(map, n->key), ticket = n->ticket;
 	struct list_head waiters;
 	struct pav_waiter *w, *next;
 	unsigned long flags;
 
-	pav_map_leave(map, n->ticket);
 	INIT_LIST_HEAD(&waiters);
 	spin_lock_irqsave(hash_lock(map, h), flags);
 	n->error = error;
@@ -336,6 +335,8 @@ static void loaded(struct pav_map *map, struct pav_node *n, int error)
 	}
 	/* It stays until they have had their turn: or they might load it for one another for ever. */
 	pav_map_call_back(map, &n->let_go);
+	/* Last: whoever frees the map waits for this alone, and those called back may have been what kept it from that. */
+	pav_map_leave(map, ticket);
 }
 
 static void let_go(struct pav_waiter *w)

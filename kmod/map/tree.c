@@ -146,7 +146,7 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 {
 	struct pav_map *map = vol->map;
 	u64 top = READ_ONCE(vol->top), nr = PAV_TOP_ROOT(top);
-	unsigned int depth = PAV_TOP_DEPTH(top);
+	unsigned int depth;
 	struct pav_node *n = NULL;
 
 	if (!nr && create) {
@@ -154,8 +154,11 @@ static enum walk leaf_get(struct pav_volume *vol, u64 lba, bool create, struct p
 
 		if (walk != WALK_FOUND)
 			return walk;
+		/* Root and depth belong together: a volume that grows may have made the empty tree deeper since we looked. */
+		top = READ_ONCE(vol->top);
+		nr = PAV_TOP_ROOT(top);
 	}
-	for (;; depth--) {
+	for (depth = PAV_TOP_DEPTH(top);; depth--) {
 		unsigned int idx;
 
 		if (!nr)
