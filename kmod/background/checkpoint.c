@@ -584,6 +584,7 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 		c->log->birth++;
 		if (find_next_bit(c->dead, c->g->segments, 0) < c->g->segments) {
 			pav_map_wait_readers(map);
+			pav_group_wait_heals(c->g);
 			pav_log_free_segments(c->log, c->dead);
 			freed = smp_load_acquire(&c->freed);
 			if (freed)

@@ -20,6 +20,7 @@ struct pav_recon {
 	atomic_t pending;
 	unsigned int width, target;		/* columns of the stripe; which one is wanted */
 	u64 bad;				/* columns known to be missing */
+	u32 heals;				/* odd: a cell is being rewritten */
 	struct pav_work work;
 	struct pav_io io[PAV_MAX_DRIVES];
 	u8 *cell[PAV_MAX_DRIVES];		/* by column of the stripe: data, P, Q */
@@ -101,7 +102,22 @@ static void recon_healed(struct pav_io *io)
 		pav_group_fail_drive(g, r->bad, "rewriting a healed cell failed");
 	else
 		atomic64_inc(&g->drives[r->bad].healed);
+	WRITE_ONCE(r->heals, r->heals + 1);
 	recon_put(r);
+}
+
+void pav_group_wait_heals(struct pav_group *g)
+{
+	unsigned int i;
+
+	for (i = 0; i < g->nrecons; i++) {
+		u32 heals = READ_ONCE(g->recons[i].heals);
+
+		while ((heals & 1) && READ_ONCE(g->recons[i].heals) == heals) {
+			pav_reached("waited for a cell being healed");
+			pav_sleep_ns(50000);
+		}
+	}
 }
 
 static void recon_work(struct pav_work *work)
@@ -125,6 +141,9 @@ static void recon_work(struct pav_work *work)
 	}
 	heal = solved && !(READ_ONCE(g->gone) & BIT_ULL(slot)) && !READ_ONCE(g->faulted);
 	cr->error = solved ? 0 : -EIO;
+	/* While its reader is still there, who keeps the cell from being used again: from here on pav_group_wait_heals() does. */
+	if (heal)
+		WRITE_ONCE(r->heals, r->heals + 1);
 	cr->done(cr);
 	if (!heal) {
 		recon_put(r);

@@ -155,6 +155,12 @@ struct pav_cell_read {
 
 void pav_cell_read(struct pav_cell_read *cr);	/* any context but hard interrupt */
 
+/*
+ * A cell is rewritten after its reader has what he wanted. Returns when every rewriting that readers who have left by now caused is over: only then
+ * may cells be used again. Process context.
+ */
+void pav_group_wait_heals(struct pav_group *g);
+
 /* For who can wait, one cell at a time. */
 struct pav_cell_asleep {
 	struct pav_cell_read cr;

@@ -121,6 +121,8 @@ MUTANTS = [
     ("segment counts of the load are forgotten", "kmod/engine.c", "\tpav_checkpoint_loaded(&e->ckpt);\n", ""),
     ("metadata moved is not the newest", "kmod/background/checkpoint.c", "|| !lies_at(c, key, loc, &crc))", "|| (!lies_at(c, key, loc, &crc) && !crc))"),
     ("metadata moved while newer is on its way", "kmod/background/checkpoint.c", "\tint error = flush(c);\n\tu32 seg;", "\tint error = 0;\n\tu32 seg;"),
+    ("segments are used again while cells in them are healed", "kmod/background/checkpoint.c", "\t\t\tpav_group_wait_heals(c->g);\n", ""),
+    ("the first write to a volume that grows", "kmod/map/tree.c", "\t\ttop = READ_ONCE(vol->top);\n\t\tnr = PAV_TOP_ROOT(top);\n", ""),
     ("segments are used again under their readers", "kmod/background/checkpoint.c", "\t\t\tpav_map_wait_readers(map);\n", ""),
     ("a volume's record is left out", "kmod/background/checkpoint.c", "\t\tvol->snapped = true;\n", "\t\tvol->snapped = id != 1;\n"),
     ("a change that is durable is said to have failed", "kmod/background/checkpoint.c",
