@@ -111,6 +111,56 @@ static bool rebuild_header(struct pav_scan *s, const struct pav_scan_at *at, u32
 	return !error;
 }
 
+/* a * b in the field of raid6/ */
+static u8 gf_mul(u8 a, u8 b)
+{
+	u8 product = 0;
+
+	for (; b; b >>= 1, a = a << 1 ^ (a & 0x80 ? 0x1d : 0))
+		product ^= b & 1 ? a : 0;
+	return product;
+}
+
+/*
+ * The first bytes of a header, rebuilt with P and rebuilt with Q, differ. Could one data cell, whichever, be wrong as well? Let its error be e, its
+ * coefficient c = g^j: P gives h + e, Q gives h + c e. So h = (with P) + (the difference) / (1 + c): one factor for all bytes, and the magic tells.
+ */
+static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
+{
+	const __le32 magic = cpu_to_le32(PAV_STRIPE_MAGIC);
+	u8 off[sizeof(magic)], diff[sizeof(magic)];
+	unsigned int i, at = 0;
+
+	for (i = 0; i < sizeof(magic); i++) {
+		off[i] = with_p[i] ^ ((const u8 *)&magic)[i];
+		diff[i] = with_p[i] ^ with_q[i];
+		if (diff[i])
+			at = i;
+	}
+	if (!diff[at] || !off[at])
+		return false;
+	for (i = 0; i < sizeof(magic); i++)
+		if (gf_mul(off[i], diff[at]) != gf_mul(off[at], diff[i]))
+			return false;
+	return true;
+}
+
+/* Looks at the first bytes only: trusting all other cells; then all but P; then all but any one. */
+static bool promising(struct pav_scan *s, const struct pav_scan_at *at, u32 w)
+{
+	const struct pav_d_stripe *h = (const struct pav_d_stripe *)s->scratch[0];
+	u8 with_p[sizeof(h->magic)];
+
+	if (!rebuild_header(s, at, w, PAV_RAID6_GRAIN, -1))
+		return false;
+	if (header_fits(s, h, at) && h->width == w)
+		return true;
+	memcpy(with_p, h, sizeof(with_p));
+	if (!rebuild_header(s, at, w, PAV_RAID6_GRAIN, w - 2))
+		return false;
+	return (header_fits(s, h, at) && h->width == w) || one_more_wrong(with_p, (const u8 *)h);
+}
+
 const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_scan_at *at)
 {
 	const struct pav_d_stripe *h = (const struct pav_d_stripe *)s->scratch[0];
@@ -118,12 +168,7 @@ const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_s
 	u32 w;
 
 	for (w = PAV_MIN_WIDTH; w <= at->set->n; w++) {
-		bool promising = false;
-
-		/* A look at the first bytes, trusting all others, then all but P. */
-		for (other = -1; other <= (int)w - 2 && !promising; other += w - 1)
-			promising = rebuild_header(s, at, w, 64, other) && header_fits(s, h, at) && h->width == w;
-		if (!promising)
+		if (!promising(s, at, w))
 			continue;
 		for (other = -1; other < (int)w; other++) {
 			if (!other || !rebuild_header(s, at, w, PAV_CELL_BYTES, other))
