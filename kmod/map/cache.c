@@ -538,12 +538,12 @@ struct pav_node *pav_node_peek(struct pav_map *map, u64 key, u32 *ident)
 
 /* ---- dirt ---- */
 
-bool pav_node_claim(struct pav_map *map, struct pav_node *n)
+static bool claim(struct pav_map *map, struct pav_node *n, unsigned int limit)
 {
 	lockdep_assert_held(&n->lock);
 	if (n->claimed)
 		return true;
-	if (atomic_inc_return(&map->claimed) > (int)map->claim_limit) {
+	if (atomic_inc_return(&map->claimed) > (int)limit) {
 		atomic_dec(&map->claimed);
 		return false;
 	}
@@ -551,6 +551,16 @@ bool pav_node_claim(struct pav_map *map, struct pav_node *n)
 		map->want_checkpoint(map->ctx);
 	n->claimed = true;
 	return true;
+}
+
+bool pav_node_claim(struct pav_map *map, struct pav_node *n)
+{
+	return claim(map, n, map->claim_limit - PAV_GROWTH_CLAIMS);
+}
+
+bool pav_node_claim_growth(struct pav_map *map, struct pav_node *n)
+{
+	return claim(map, n, map->claim_limit);
 }
 
 bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n)

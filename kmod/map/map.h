@@ -196,6 +196,9 @@ void pav_map_room(struct pav_map *map);			/* there may be a claim, a slot or a s
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */
 bool pav_node_claim(struct pav_map *map, struct pav_node *n);
+/* The same for the nodes that make a tree deeper: writes leave it as many claims as one volume's growth needs, or it might never get any among them. */
+#define PAV_GROWTH_CLAIMS	4
+bool pav_node_claim_growth(struct pav_map *map, struct pav_node *n);
 /* Node's lock held. True: there is a claim to be had, tell by pav_map_room(). */
 bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);
 /* To be called before @n's data is changed, node's lock held, claimed. False: no shadow left, ask again after room. Marks it dirty. */

@@ -89,7 +89,7 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 		n = pav_node_new(map, nr);
 		if (n) {
 			spin_lock_irqsave(&n->lock, flags);
-			ok = pav_node_claim(map, n) && pav_node_change(map, n);
+			ok = pav_node_claim_growth(map, n) && pav_node_change(map, n);
 			spin_unlock_irqrestore(&n->lock, flags);
 		}
 		if (!ok) {

@@ -298,6 +298,18 @@ World::Outcome World::close()
 	return Outcome::ok;
 }
 
+// Until @goal requests are completed. A full group that has lost two drives may be slow: then this ends early; as long as requests get their turn.
+void World::users_work(const char *what, uint64_t goal)
+{
+	const uint64_t enough = machine_->now_ns() + patience_ns / 2, before = load_.completed();
+
+	run_until(what, [this, goal, enough, before] {
+		return load_.completed() >= goal ||
+		       (machine_->now_ns() > enough && load_.completed() > before && load_.oldest_request_ns() + patience_ns / 4 > machine_->now_ns());
+	});
+	tally_["lives cut short"] += load_.completed() < goal;
+}
+
 void World::life(bool last)
 {
 	std::vector<unsigned int> absent;
@@ -340,14 +352,7 @@ void World::life(bool last)
 	const uint64_t goal = load_.completed() + 1 + rng_.skewed(plan_.requests_a_life);
 	const bool orderly = last || rng_.percent(plan_.orderly_percent);
 
-	// A full group that has lost two drives may be slow. Then this life ends early; as long as requests get their turn.
-	const uint64_t enough = machine_->now_ns() + patience_ns / 2, before = load_.completed();
-
-	run_until("the users' work", [this, goal, enough, before] {
-		return load_.completed() >= goal ||
-		       (machine_->now_ns() > enough && load_.completed() > before && load_.oldest_request_ns() + patience_ns / 4 > machine_->now_ns());
-	});
-	tally_["lives cut short"] += load_.completed() < goal;
+	users_work("the users' work", goal);
 	if (!orderly) {
 		// Not right after a completion: that would be always the same kind of moment.
 		cut_at_ = machine_->events_run() + rng_.below(200);
@@ -444,7 +449,7 @@ void World::third_loss()
 	});
 	const uint64_t goal = load_.completed() + rng_.below(50);
 
-	run_until("work with two drives lost", [&] { return load_.completed() >= goal; });
+	users_work("work with two drives lost", goal);
 	trace_.add(machine_->now_ns(), "third", third);
 	lost_third_ = true;
 	vanish(third);

@@ -48,6 +48,7 @@ protected:
 	Outcome read_back();
 	Outcome check_counts();
 	Outcome close();
+	void users_work(const char *what, uint64_t goal);
 	void life(bool last);
 	void quick_loss();
 	void third_loss();
