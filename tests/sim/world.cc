@@ -11,7 +11,6 @@ namespace pav::sim {
 namespace {
 
 constexpr uint64_t second_ns = 1'000'000'000;
-constexpr uint64_t patience_ns = 20 * second_ns;	// of virtual time: then a thing is stuck
 constexpr uint64_t events_limit = 10'000'000;
 
 }  // namespace
@@ -114,9 +113,15 @@ void World::cut()
 		drive->power_cut(rng_, plan_.cut_keep_percent, plan_.shorn_percent);
 }
 
+// Of virtual time: then a thing is stuck. On a machine that puts threads aside for 4 us of each step they take, only after twice as much, and so on.
+uint64_t World::patience_ns() const
+{
+	return 20 * second_ns * (1 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0));
+}
+
 World::Outcome World::run_until(const char *what, const std::function<bool()> &done)
 {
-	const uint64_t deadline = machine_->now_ns() + patience_ns;
+	const uint64_t deadline = machine_->now_ns() + patience_ns();
 
 	while (!done()) {
 		if (machine_->events_run() >= cut_at_)
@@ -301,11 +306,11 @@ World::Outcome World::close()
 // Until @goal requests are completed. A full group that has lost two drives may be slow: then this ends early; as long as requests get their turn.
 void World::users_work(const char *what, uint64_t goal)
 {
-	const uint64_t enough = machine_->now_ns() + patience_ns / 2, before = load_.completed();
+	const uint64_t enough = machine_->now_ns() + patience_ns() / 2, before = load_.completed();
 
 	run_until(what, [this, goal, enough, before] {
 		return load_.completed() >= goal ||
-		       (machine_->now_ns() > enough && load_.completed() > before && load_.oldest_request_ns() + patience_ns / 4 > machine_->now_ns());
+		       (machine_->now_ns() > enough && load_.completed() > before && load_.oldest_request_ns() + patience_ns() / 4 > machine_->now_ns());
 	});
 	tally_["lives cut short"] += load_.completed() < goal;
 }

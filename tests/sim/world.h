@@ -41,6 +41,7 @@ protected:
 	void power_on(bool may_fail_allocations);
 	void power_off(const char *how);	// orderly: checks that nothing is left
 	void cut();
+	uint64_t patience_ns() const;
 	Outcome run_until(const char *what, const std::function<bool()> &done);
 	Outcome as_process(const char *name, const std::function<void()> &body);
 	bool create();
