@@ -137,6 +137,7 @@ private:
 	void control_turn();
 	void do_create();
 	void do_delete(VolumeModel &v);
+	void do_grow(VolumeModel &v);
 	void do_change(VolumeModel &v);
 	void do_bad_input(VolumeModel &v);
 	void do_checkpoint();

@@ -169,6 +169,9 @@ void Load::do_create()
 		fail("volume created is: %s; should be: %s", to_text(observed(handle)).c_str(), to_text(v.record).c_str());
 	choose_chunks(v);
 	v.handle = handle;
+	// While its first writes come.
+	if (rng_.percent(20))
+		do_grow(v);
 }
 
 void Load::do_delete(VolumeModel &v)
@@ -186,27 +189,32 @@ void Load::do_delete(VolumeModel &v)
 		v.closing = false;
 }
 
+void Load::do_grow(VolumeModel &v)
+{
+	VolumeRecord next = *v.record;
+	pav_err err{};
+
+	next.cells += chunk_cells * (plan_.huge_volumes ? rng_.range(1, 1 << 20) : rng_.range(1, 4));
+	next.cells = std::min<uint64_t>(next.cells, PAV_VOLUME_MAX_BYTES / cell_bytes);
+	if (next.cells == v.record->cells)
+		return;
+	v.in_doubt = true;
+	v.after = next;
+	if (judge(pav_volume_grow(engine_, v.handle, next.cells, &err), err, "grow", v) && v.chunks.size() < 4)
+		v.chunks.push_back(v.record->cells / chunk_cells - 1);
+}
+
 void Load::do_change(VolumeModel &v)
 {
+	const unsigned int kind = rng_.below(4);
 	VolumeRecord next = *v.record;
 	pav_err err{};
 	int result;
 
+	if (kind == 0)
+		return do_grow(v);
 	v.in_doubt = true;
-	switch (rng_.below(4)) {
-	case 0: {
-		next.cells += chunk_cells * (plan_.huge_volumes ? rng_.range(1, 1 << 20) : rng_.range(1, 4));
-		next.cells = std::min<uint64_t>(next.cells, PAV_VOLUME_MAX_BYTES / cell_bytes);
-		if (next.cells == v.record->cells) {
-			v.in_doubt = false;
-			return;
-		}
-		v.after = next;
-		result = pav_volume_grow(engine_, v.handle, next.cells, &err);
-		if (judge(result, err, "grow", v) && v.chunks.size() < 4)
-			v.chunks.push_back(v.record->cells / chunk_cells - 1);
-		break;
-	}
+	switch (kind) {
 	case 1:
 		next.name = "vol-" + std::to_string(v.oracle.uid()) + "." + std::to_string(rng_.below(1000));
 		v.after = next;
