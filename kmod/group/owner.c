@@ -175,6 +175,8 @@ static void step_done(struct pav_io *io)
 		d->ended = pav_now_ns();
 	smp_store_release(&d->step, d->step + 1);
 	pav_work_queue(o->worker, &o->work);
+	/* Last: the worker may have seen the step, and somebody wait to free it all. */
+	atomic_dec(&o->in_flight);
 }
 
 static void step_io(struct pav_group *g, unsigned int slot, unsigned int step, enum pav_io_op op)
@@ -184,6 +186,7 @@ static void step_io(struct pav_group *g, unsigned int slot, unsigned int step, e
 	d->step = step;
 	d->io.done = step_done;
 	d->io.ctx = &g->owner;
+	atomic_inc(&g->owner.in_flight);
 	pav_drive_io(&g->drives[slot], &d->io, op, PAV_OWNER_CELL, 1, d->cell);
 }
 
@@ -794,6 +797,8 @@ void pav_owner_release(struct pav_group *g)
 		pav_timer_cancel(&o->timer);
 		pav_work_queue(o->worker, &o->work);
 		wait_for_completion(&o->idle);
+		while (atomic_read(&o->in_flight))
+			pav_sleep_ns(10000);
 		pav_work_flush(o->worker);
 	}
 	/* Only what is ours is closed; and to the drives of a faulted group nothing is written. */

@@ -50,6 +50,7 @@ struct pav_owner {
 	struct pav_work work;
 	struct pav_timer timer;
 	atomic_t tick;
+	atomic_t in_flight;	/* I/O of rounds whose completion has not returned */
 	unsigned int next;	/* slot the next beat begins at */
 	struct pav_owner_drive *drives;	/* by slot */
 	struct completion idle;
