@@ -26,6 +26,8 @@ from vm.pace import factor, machine, patience  # noqa: E402
 # The kernel that guests run (vm/kernels.py), and the module built for it, as guests see it.
 KERNEL = os.environ.get("PAV_VM_KERNEL", "")
 MODULE = f"/mnt/repo/build/kmod{KERNEL and '-' + KERNEL}/pavraid.ko"
+# Another one makes long tests choose other samples.
+SEED = int(os.environ.get("PAV_SEED", "1"))
 # Failing memory and I/O at will is for a kernel made for that.
 collect_ignore = [] if KERNEL == "debug" else ["test_faults.py"]
 
@@ -144,6 +146,17 @@ def build_module():
 @pytest.fixture(scope="session")
 def say(request):
     return lambda text: tell(request.config, text)
+
+
+@pytest.fixture
+def report(say):
+    """Prints what a long test has seen, with the time."""
+    began = time.monotonic()
+
+    def out(text):
+        say(f"[{time.monotonic() - began:4.0f} s] {text}")
+    out(f"seed {SEED}")
+    return out
 
 
 @pytest.fixture(scope="session")

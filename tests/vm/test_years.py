@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Years of an array, in an hour: a full group of 16+2 is overwritten five times at random, while the power is cut ten times, two drives are
+lost and rebuilt onto spares, and scrubs run. And what a rebuild takes when little is alive, and when all is, beside md's.
+
+Every 4 KiB has a header of fio's own, so that the whole volume can be judged at any time, whoever wrote it last, and whatever was in flight when
+the power went. Figures are printed.
+"""
+import json
+import random
+import time
+
+import pytest
+
+from conftest import MODULE, SEED
+from group import MIB, Array, one_guest
+from vm.pace import wait_until
+
+DRIVES, SPARES = 18, 2
+OVERWRITES = 5
+CUTS = 10
+REBUILD_MIB = 512       # a drive's size where rebuilds are timed
+
+pytestmark = [pytest.mark.long, pytest.mark.limit(2 * 3600)]
+
+
+def fio(device, size, more):
+    """A line of fio on the first @size MiB."""
+    return (f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m --verify=crc32c --verify_interval=4k "
+            f"--verify_fatal=1 {more}")
+
+
+def fill(device, size):
+    return fio(device, size, "--rw=write --bs=1m --iodepth=4 --do_verify=0")
+
+
+def judge(device, size):
+    return fio(device, size, "--rw=read --bs=256k --iodepth=4")
+
+
+def overwrite(device, size, bs="16k", depth=16):
+    return fio(device, size, f"--rw=randwrite --bs={bs} --iodepth={depth} --norandommap --randrepeat=0 --do_verify=0")
+
+
+class Years(Array):
+    """A group "g" in the guest, and what is counted over several lives of it."""
+
+    def __init__(self, guest, say):
+        super().__init__(guest)
+        self.say = say
+        self.sum = {}
+
+    def counters(self):
+        return self.nl.do("group-get", group="g")["counters"]
+
+    def written(self):
+        """Cells written to all drives."""
+        return sum(d["counters"]["write_bytes"] for d in self.nl.dump("drive-get", group="g")) // 4096
+
+    def measured(self, command, timeout):
+        """Runs fio; adds to the sums what was written meanwhile, and returns how long 99.9 % of the writes took at most, in us."""
+        before, drives = self.counters(), self.written()
+        result = json.loads(self.guest.sh(f"{command} --output-format=json", timeout=timeout))
+        after = self.counters()
+        for name in ("data_cells", "moved_cells", "node_cells", "header_cells", "parity_cells", "pad_cells"):
+            self.sum[name] = self.sum.get(name, 0) + after[name] - before[name]
+        self.sum["drives"] = self.sum.get("drives", 0) + self.written() - drives
+        return result["jobs"][0]["write"]["clat_ns"]["percentile"]["99.900000"] / 1000
+
+    def tasks(self):
+        return {t["task-kind"]: t for t in self.nl.do("task-get", group="g").get("task", [])}
+
+    def wait_rebuilt(self, lost, seconds=900):
+        """Until as many drives are active as the group has, and none is being rebuilt."""
+        def whole():
+            return self.drive_states("g").get("active") == DRIVES and not self.tasks().get("rebuild", {}).get("task-running")
+        wait_until(whole, lambda: f"rebuilt after the loss of {lost}: {self.drive_states('g')}, {self.tasks()}", seconds, pause=1)
+
+
+class TestYears:
+    @pytest.fixture(scope="class")
+    def guest(self, alone, say):
+        yield from one_guest(say, drives=DRIVES + SPARES, drive_mib=256, parallel=True)
+
+    def test_full_overwritten_cut_lost_rebuilt_scrubbed(self, guest, report):
+        rng = random.Random(SEED)
+        array = Years(guest, report)
+        every = range(DRIVES + SPARES)
+        mark = guest.console_mark()
+        guest.sh(f"insmod {MODULE}")
+        array.nl.do("group-create", group="g", drives=array.paths(range(DRIVES)) + [{**d, "drive-spare": True} for d in array.paths(range(DRIVES, DRIVES + SPARES))])
+        size = array.nl.do("group-get", group="g")["free"] // MIB - 1
+        device = "/dev/" + array.nl.do("volume-create", group="g", volume="v", size=(size + 64) * MIB)["block-device"]
+        guest.sh(fill(device, size), timeout=1800)
+        refused = guest.exec(f"dd if=/dev/zero of={device} bs=1M seek={size} count=64 oflag=direct", timeout=300, check=False)
+        assert refused.code and "No space left" in refused.err, refused
+        report(f"{size} MiB written: the group is full")
+        slowest, lost = 0, []
+        for cut in range(1, CUTS + 1):
+            if cut % 3 == 2:
+                array.nl.do("scrub", group="g")
+            if cut in (CUTS // 3, CUTS * 2 // 3):
+                lost.append(rng.choice([n for n in range(DRIVES) if n not in lost]))
+                guest.pull_drive(lost[-1])
+            slow = array.measured(f"{overwrite(device, size)} --io_size={size * OVERWRITES // CUTS}m", 3600)
+            slowest = max(slowest, slow)
+            rebuild = array.tasks().get("rebuild", {})
+            report(f"turn {cut}: {size * OVERWRITES // CUTS} MiB overwritten; 99.9 % of the writes took at most {slow / 1000:.1f} ms; "
+                   f"drives {array.drive_states('g')}; rebuild {'running' if rebuild.get('task-running') else 'idle'}")
+            writer = guest.spawn(f"{overwrite(device, size)} --time_based --runtime=600")
+            time.sleep(1 + 4 * rng.random())
+            guest.kill()
+            guest.assert_clean(mark)
+            del writer
+            guest.boot()
+            mark = guest.console_mark()
+            guest.sh(f"insmod {MODULE}")
+            device = array.bring_in("g", every)
+            if cut % 3 == 0 or cut == CUTS:
+                array.wait_rebuilt(lost)
+                guest.sh(judge(device, size), timeout=1800)
+                report(f"cut {cut}, imported: all {size} MiB verified; drives {array.drive_states('g')}")
+        array.nl.do("scrub", group="g")
+        wait_until(lambda: not array.tasks()["scrub"]["task-running"], lambda: f"scrubbed: {array.tasks()}", 1800, pause=1)
+        scrub = array.tasks()["scrub"]
+        user = array.sum["data_cells"]
+        report(f"scrub: {scrub['task-healed']} bytes healed, {scrub['task-lost']} stripes lost")
+        report(f"written for each of the user's {user} blocks: {array.sum['drives'] / user:.2f} in all; " +
+               ", ".join(f"{name} {array.sum[name] / user:.2f}" for name in sorted(array.sum) if name != "drives"))
+        report(f"the slowest turn: 99.9 % of the writes took at most {slowest / 1000:.1f} ms")
+        assert scrub["task-lost"] == 0 and array.counters()["cells_lost"] == 0
+        array.destroy("g")
+        guest.assert_clean(mark)
+
+    @pytest.mark.parametrize("percent", [50, 80, 95])
+    def test_how_long_writes_take(self, guest, report, percent):
+        """4 KiB at random, 16 at a time, into a group that holds so much: 99.9 % of them."""
+        array = Years(guest, report)
+        mark = guest.console_mark()
+        guest.sh(f"grep -q ^pavraid /proc/modules || insmod {MODULE}")
+        array.nl.do("group-create", group="g", drives=array.paths(range(8)))
+        size = array.nl.do("group-get", group="g")["free"] // MIB * percent // 100
+        device = "/dev/" + array.nl.do("volume-create", group="g", volume="v", size=size * MIB)["block-device"]
+        guest.sh(fill(device, size), timeout=1800)
+        guest.sh(f"{overwrite(device, size)} --io_size={size}m", timeout=1800)       # to where it stays as it is
+        slow = array.measured(f"{overwrite(device, size, bs='4k')} --io_size={size // 4}m", 1800)
+        moved = array.sum["moved_cells"] / array.sum["data_cells"]
+        report(f"{percent} % full: 99.9 % of the writes took at most {slow / 1000:.1f} ms; {moved:.2f} cells moved for each one written")
+        guest.sh(judge(device, size), timeout=1800)
+        array.destroy("g")
+        guest.assert_clean(mark)
+
+
+class TestRebuildTime:
+    @pytest.fixture(scope="class")
+    def guest(self, alone, say):
+        yield from one_guest(say, drives=14, drive_mib=REBUILD_MIB, parallel=True)
+
+    def rebuilt_in(self, array, percent):
+        """Seconds from the loss of a drive until a spare has taken its place, in a group of 4+2 that is so full."""
+        guest = array.guest
+        array.nl.do("group-create", group="g", drives=array.paths(range(6)) + [{**array.paths([6])[0], "drive-spare": True}])
+        size = array.nl.do("group-get", group="g")["free"] // MIB * percent // 100
+        device = "/dev/" + array.nl.do("volume-create", group="g", volume="v", size=size * MIB)["block-device"]
+        guest.sh(fill(device, size), timeout=1800)
+        array.nl.do("group-checkpoint", group="g")
+        began = time.monotonic()
+        array.lose("g", "fail", 2)
+        wait_until(lambda: array.drive_states("g").get("active") == 6 and not array.tasks()["rebuild"]["task-running"] and array.tasks()["rebuild"]["task-total"],
+                   lambda: f"rebuilt: {array.drive_states('g')}, {array.tasks()}", 1800, pause=0.2)
+        took = time.monotonic() - began
+        guest.sh(judge(device, size), timeout=1800)
+        array.destroy("g")
+        return took, size
+
+    def test_a_rebuild_goes_by_what_is_alive(self, guest, report):
+        array = Years(guest, report)
+        mark = guest.console_mark()
+        guest.sh(f"insmod {MODULE}; echo 0 > /sys/module/pavraid/parameters/rebuild_rate_max; /sbin/modprobe raid456")
+        took = {}
+        for percent in (10, 100):
+            took[percent], size = self.rebuilt_in(array, percent)
+            report(f"{percent} % full, {size} MiB: rebuilt in {took[percent]:.1f} s")
+        md = [d["drive-path"] for d in array.paths(range(7, 14))]
+        guest.sh(f"mdadm --create /dev/md0 --run --assume-clean --bitmap=none --level=6 --raid-devices=6 --spare-devices=1 {' '.join(md)}; "
+                 "echo 4000000 > /proc/sys/dev/raid/speed_limit_max", timeout=120)
+        began = time.monotonic()
+        guest.sh(f"mdadm /dev/md0 --fail {md[2]}; sleep 0.2; mdadm --wait /dev/md0; true", timeout=1800)
+        beside = time.monotonic() - began
+        guest.sh("mdadm --stop /dev/md0", timeout=120)
+        report(f"md, whatever it holds: {beside:.1f} s; ours 10 % full {took[10] / beside:.2f} and full {took[100] / beside:.2f} of that; "
+               f"10 % full takes {100 * took[10] / took[100]:.0f} % of the time of a full one")
+        guest.assert_clean(mark)
+        assert took[10] <= 0.15 * took[100]
