@@ -59,15 +59,18 @@ static bool usable(struct pav_group *g, unsigned int slot)
 
 /*
  * So many drives must take a stamp for a beat to count. Who would open the group must see data_drives of those that the superblocks do not call failed;
- * so he sees one of these at least.
+ * so he sees one of these at least. But all there are is always enough: of four drives, two may be lost, and the superblocks that are to say so wait for
+ * the lease.
  */
 static unsigned int owner_quorum(struct pav_group *g)
 {
-	unsigned int slot, left = 0;
+	unsigned int slot, left = 0, here = 0;
 
-	for (slot = 0; slot < g->slots; slot++)
+	for (slot = 0; slot < g->slots; slot++) {
 		left += !(READ_ONCE(g->durable_gone) & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
-	return left < g->data_drives ? left : left - g->data_drives + 1;
+		here += usable(g, slot);
+	}
+	return min(max(here, 1u), left < g->data_drives ? left : left - g->data_drives + 1);
 }
 
 static void fill_stamp(struct pav_owner *o, struct pav_d_owner *cell)

@@ -138,7 +138,8 @@ void Drive::submit(Command command)
 	const uint64_t mean = (op == PAV_IO_READ ? latency.read : op == PAV_IO_FLUSH ? latency.flush : latency.write) * (m.rng().one_in(latency.slow) ? 100 : 1) *
 			      (superblock ? latency.superblocks : 1);
 
-	m.after(1 + m.rng().skewed(mean), [this, id] { complete(id); });
+	// What takes longer than this is for hang().
+	m.after(1 + m.rng().skewed(std::min<uint64_t>(mean, 2'000'000'000)), [this, id] { complete(id); });
 }
 
 void Drive::complete(uint64_t id)
