@@ -35,7 +35,9 @@ const std::vector<Command> &commands() {
           zone_param("the zone that owns it; needed if there is more than one"),
           {"drives", ArgType::drives, "DRIVE…", "4 to 32 drives: two of them for redundancy", required},
           {"spares", ArgType::drives, "DRIVE…", "hot spares"},
-          {"data", ArgType::number, "K", "data drives of a stripe; without it, all drives but two", false, false, 2, 30}},
+          {"data", ArgType::number, "K", "data drives of a stripe; without it, all drives but two", false, false, 2, 30},
+          {"reserve", ArgType::number, "PERCENT", "how much of the space stays empty for the garbage collector; without it, 15. More: less capacity, and random "
+           "writes to a full group cost less", false, false, 1, 50}},
          "make a RAID-6 media group of empty drives",
          "Any two drives can fail without an interruption. A drive that holds anything (file system, partition table, md, LVM, "
          "ZFS, another group) or is in use is refused by name, and nothing is changed.",

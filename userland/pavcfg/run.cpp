@@ -79,9 +79,10 @@ Result<Outcome> change(const Call &call, Array &array) {
     const VolumeRef volume{call.text(call.has("name") ? "name" : "volume"), call.text("grpname")};
     switch (call.command->id) {
     case Id::create_group: {
-        std::optional<unsigned> data;
+        std::optional<unsigned> data, reserve;
         if (call.has("data")) data = call.number("data");
-        return array.create_group(call.text("name"), call.number("zone"), call.list("drives"), call.list("spares"), data);
+        if (call.has("reserve")) reserve = call.number("reserve");
+        return array.create_group(call.text("name"), call.number("zone"), call.list("drives"), call.list("spares"), data, reserve);
     }
     case Id::create_volume: {
         std::optional<NqnForm> form;

@@ -142,7 +142,7 @@ TEST(Completion, FollowsTheTable) {
     EXPECT_EQ(completion("create volume name v size 1", ""), (Set{"GB", "MB", "TB"}));
     EXPECT_EQ(completion("create volume name v size 1 GB", ""), (Set{"grpname", "nqn"}));
     EXPECT_EQ(completion("configure controller id 1 protocol", ""), (Set{"roce", "tcp"}));
-    EXPECT_EQ(completion("create group name g drives /dev/x", ""), (Set{"/dev/nvme0n1", "spares", "zone", "data"}));
+    EXPECT_EQ(completion("create group name g drives /dev/x", ""), (Set{"/dev/nvme0n1", "spares", "zone", "data", "reserve"}));
     EXPECT_EQ(completion("help show", "po"), (Set{"ports"}));
     EXPECT_EQ(completion("create", "--j"), (Set{"--json"}));
 }

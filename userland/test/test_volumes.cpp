@@ -26,6 +26,22 @@ TEST(CreateGroup, R5WithSpares) {
     EXPECT_EQ(rig.pavcfg("show groups --json").json()["groups"][0]["zone"], 1);
 }
 
+TEST(CreateGroup, TheReserveIsChosenWithinBounds) {
+    Rig rig;
+    for (const auto *wrong : {"0", "51", "-5", "25%", "some"}) {
+        const auto refused = rig.pavcfg(std::string("create group name MG1 reserve ") + wrong + " drives " + six);
+        EXPECT_EQ(refused.code, 2) << wrong << refused.out;
+        EXPECT_TRUE(has(refused.err, "reserve") && has(refused.err, "50")) << refused.err;
+    }
+    EXPECT_TRUE(rig.engine.journal().empty()) << "nothing was asked of the engine";
+    const auto made = rig.pavcfg(std::string("create group name MG1 reserve 25 drives ") + six);
+    EXPECT_EQ(made.code, 0) << made.err;
+    EXPECT_TRUE(has(made.out, "with a reserve of 25 %")) << made.out;
+    EXPECT_EQ(rig.pavcfg("show groups --json").json()["groups"][0]["reserve_percent"], 25);
+    EXPECT_EQ(rig.pavcfg("create group name MG2 drives /dev/nvme6n1 /dev/nvme7n1 /dev/nvme8n1 /dev/nvme9n1").code, 0);
+    EXPECT_EQ(rig.pavcfg("show groups --json").json()["groups"][1]["reserve_percent"], 15) << "if it is not said";
+}
+
 TEST(CreateGroup, DrivesThatHoldAnythingAreAllNamed) {
     Rig rig;
     rig.drives.holds["/dev/nvme1n1"] = {"a file system (ext4) with the label \"db\"", "mounted on /srv"};

@@ -39,7 +39,8 @@ std::set<std::string> Array::drives_in_use() {
 }
 
 Result<Outcome> Array::create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
-                                    const std::vector<std::string> &spares, std::optional<unsigned> data_drives) {
+                                    const std::vector<std::string> &spares, std::optional<unsigned> data_drives,
+                                    std::optional<unsigned> reserve_percent) {
     const char *tried = "create the group";
     if (auto good = check_name("group", name); !good) return good.error();
     if (zone == 0) {
@@ -51,7 +52,7 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
         return Error{tried, name, 0, fmt::format("zone {} is not in {}", zone, config_.file), "see pavcfg show controllers for the zones"};
     if (auto ready = begin(Access::change); !ready) return ready.error();
 
-    GroupSpec spec{name, {}, data_drives};
+    GroupSpec spec{name, {}, data_drives, reserve_percent};
     for (const auto &path : drives) spec.drives.push_back({path, false});
     for (const auto &path : spares) spec.drives.push_back({path, true});
 
@@ -93,9 +94,9 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
     state_.group_zones[to_string(group->uuid)] = zone;
     state_.exported_groups.erase(to_string(group->uuid));
     if (auto saved = save(); !saved) return saved.error();
-    out.done.push_back(fmt::format("group {} created in zone {}: {}+2 on {} drives{}, capacity {}", name, zone, group->data_drives,
+    out.done.push_back(fmt::format("group {} created in zone {}: {}+2 on {} drives{}, capacity {} with a reserve of {} %", name, zone, group->data_drives,
                                    drives.size(), spares.empty() ? "" : fmt::format(" and {} spare", spares.size()),
-                                   size_text(group->capacity_bytes)));
+                                   size_text(group->capacity_bytes), group->reserve_percent));
     return out;
 }
 

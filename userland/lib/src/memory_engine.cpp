@@ -97,7 +97,8 @@ Result<void> MemoryEngine::create_group(const GroupSpec &spec) {
         d.bytes = std::uint64_t{1} << 40;
         entry.drives.push_back(d);
     }
-    entry.info.capacity_bytes = entry.info.free_bytes = entry.info.data_drives * (std::uint64_t{1} << 40);
+    entry.info.reserve_percent = spec.reserve_percent.value_or(15);
+    entry.info.capacity_bytes = entry.info.free_bytes = entry.info.data_drives * (std::uint64_t{1} << 40) / 100 * (100 - entry.info.reserve_percent);
     groups_[spec.name] = std::move(entry);
     return {};
 }

@@ -194,6 +194,7 @@ class NetlinkEngine : public Engine {
         }
         mnl_attr_nest_end(header, drives);
         if (spec.data_drives) mnl_attr_put_u32(header, PAV_A_DATA_DRIVES, *spec.data_drives);
+        if (spec.reserve_percent) mnl_attr_put_u32(header, PAV_A_RESERVE_PERCENT, *spec.reserve_percent);
         sign(header);
         return channel_.run(header, "create the group", spec.name);
     }

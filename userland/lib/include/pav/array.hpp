@@ -119,7 +119,8 @@ class Array {
 
     // `zone` 0: the only one. Every drive must be empty; all that are not are named in one error.
     Result<Outcome> create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
-                                 const std::vector<std::string> &spares, std::optional<unsigned> data_drives);
+                                 const std::vector<std::string> &spares, std::optional<unsigned> data_drives,
+                                 std::optional<unsigned> reserve_percent);
     // No drives: every drive that the configuration's patterns find is looked at. No name: every group there is.
     // `takeover`: a group that another host has open is taken from it, rather than left out.
     Result<Outcome> import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives, bool takeover);

@@ -20,7 +20,8 @@ struct DriveSpec {
 struct GroupSpec {
     std::string name;
     std::vector<DriveSpec> drives;
-    std::optional<unsigned> data_drives;  // nothing: all drives that are no spares, minus two
+    std::optional<unsigned> data_drives;      // nothing: all drives that are no spares, minus two
+    std::optional<unsigned> reserve_percent;  // of the space that data can have, 1 to 50; nothing: as the engine sees fit
 };
 
 struct VolumeSpec {
