@@ -8,6 +8,7 @@
 A refusal raises Refused, with its errno and text. do_raw() sends any bytes.
 """
 import errno
+import itertools
 import struct
 import time
 from pathlib import Path
@@ -113,6 +114,8 @@ def message(command, **values):
 
 
 class Netlink:
+    listeners = itertools.count()
+
     def __init__(self, guest):
         self.guest = guest
         self.nlpipe = "/mnt/repo/build/cmake/tests/vm/nlpipe"
@@ -144,19 +147,22 @@ class Netlink:
     def dump(self, command, **values):
         return self._run(command, values, NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP)
 
-    def listen(self, file="/tmp/events"):
+    def listen(self):
         """Starts to listen to events, and returns when it does. events() ends it."""
+        # A file of its own: a listener that a failed test left behind still writes to its.
+        file = f"/tmp/events.{next(self.listeners)}"
         job = self.guest.spawn(f"exec {self.nlpipe} {SPEC['name']} listen events >{file}")
         self.guest.sh(f"until grep -q listening {file} 2>/dev/null; do sleep 0.1; done")
-        return job
+        return job, file
 
-    def events(self, job, wait_for=None, seconds=20, file="/tmp/events"):
+    def events(self, listener, wait_for=None, seconds=20):
         """What the listener heard. With wait_for(event): waits for such an event first, as long as seconds."""
+        job, file = listener
         deadline = time.monotonic() + patience(seconds)
         while True:
-            # The last line may not be whole yet.
-            lines = self.guest.sh(f"cat {file}; echo").splitlines()[1:]
-            heard = [decode(bytes.fromhex(line)[4:]) for line in lines if line]
+            # What follows the last newline is not whole yet.
+            lines = self.guest.exec(["cat", file]).out.split("\n")[1:-1]
+            heard = [decode(bytes.fromhex(line)[4:]) for line in lines]
             if wait_for is None or any(map(wait_for, heard)) or time.monotonic() > deadline:
                 break
             time.sleep(0.3)
