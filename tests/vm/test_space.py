@@ -17,7 +17,7 @@ from vm.guest import Spec
 from vm.pace import wait_until
 from vm.world import World
 
-pytestmark = pytest.mark.long  # about six minutes
+pytestmark = pytest.mark.long  # ten minutes where others work too
 
 DRIVES, DRIVE_MIB = 6, 192
 MIB = 1 << 20
