@@ -6,7 +6,7 @@
  */
 #include "engine.h"
 #include "background/discard.h"
-#include "background/gc.h"
+#include "background/rebuild.h"
 
 struct pav_engine {
 	struct pav_group g;
@@ -15,6 +15,7 @@ struct pav_engine {
 	struct pav_checkpoint ckpt;
 	struct pav_gc gc;
 	struct pav_discard discard;
+	struct pav_rebuild rebuild;
 	struct pav_log_ops log_ops;
 	struct mutex control;		/* volumes, their records, and whoever changes them */
 };
@@ -27,7 +28,7 @@ static int too_few(struct pav_group *g, struct pav_err *err)
 	unsigned int slot, at = 0;
 
 	for (slot = 0; slot < g->slots; slot++)
-		if (g->gone & BIT_ULL(slot))
+		if ((g->gone & BIT_ULL(slot)) && g->drives[slot].state != PAV_DRIVE_EMPTY)
 			at += scnprintf(list + at, sizeof(list) - at, "%s%u (%s)", at ? ", " : "", slot, g->drives[slot].path);
 	pav_reached("open refused: too few drives");
 	return pav_fail(err, -ENOMEDIUM, "group %s: too many drives are missing: %s. Nothing was changed; bring them back and import again",
@@ -194,11 +195,20 @@ static int start(struct pav_engine *e, struct pav_err *err)
 			finish_delete(e, e->map.volumes[id]);
 		}
 	pav_gc_start(&e->gc);
+	for (id = 0; id < e->g.slots; id++) {
+		struct pav_dev *back = e->g.drives[id].back;
+
+		/* It merely was not there last time: home with it, before a spare takes its place. */
+		if (back && e->g.drives[id].away && pav_engine_return(e, back, NULL))
+			pav_log(PAV_WARN, "%s: drive %s stays out", e->g.name, pav_dev_name(back));
+	}
+	pav_rebuild_start(&e->rebuild);
 	return 0;
 }
 
 static void engine_free(struct pav_engine *e)
 {
+	pav_rebuild_free(&e->rebuild);
 	pav_gc_free(&e->gc);
 	pav_discard_free(&e->discard);
 	pav_checkpoint_free(&e->ckpt);
@@ -218,6 +228,7 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 {
 	struct pav_engine *e = pav_alloc(sizeof(*e));
 	int error;
+	u32 i;
 
 	if (!e)
 		return pav_fail(err, -ENOMEM, "out of memory");
@@ -242,6 +253,8 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 		error = pav_gc_init(&e->gc, &e->ckpt);
 	if (!error)
 		error = pav_discard_init(&e->discard, &e->log);
+	if (!error)
+		error = pav_rebuild_init(&e->rebuild, &e->gc);
 	if (error) {
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
@@ -261,8 +274,7 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 		pav_log_found_meta(&e->log, le64_to_cpu(e->map.root.loc));
 		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
 	}
-	/* Data may be all there, and yet nothing could be written that survives. */
-	if (error == -EIO || (!error && (pav_group_too_few(&e->g, e->g.gone) || hweight64(pav_group_members(&e->g, 0) & e->g.gone) > 2))) {
+	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone))) {
 		error = too_few(&e->g, err);
 		goto fail;
 	}
@@ -270,6 +282,10 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 		pav_fail(err, error, "group %s: out of memory", e->g.name);
 		goto fail;
 	}
+	/* Metadata may have been written without a drive after the checkpoint had told what its segments lack. */
+	for (i = 0; i < e->g.segments; i++)
+		if (e->log.seg[i].state == PAV_SEG_META)
+			pav_log_lack(&e->log, i, 0, e->g.gone);
 	pav_log_free_dead_at_open(&e->log);
 	pav_checkpoint_loaded(&e->ckpt);
 	error = pav_owner_take(&e->g, p, err);
@@ -320,6 +336,7 @@ int pav_engine_close(struct pav_engine *e, struct pav_err *err)
 	int error;
 
 	mutex_lock(&e->control);
+	pav_rebuild_stop(&e->rebuild);
 	pav_gc_stop(&e->gc);
 	pav_discard_stop(&e->discard);
 	WRITE_ONCE(e->ckpt.off, true);
@@ -351,7 +368,7 @@ int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_er
 	if (pav_group_too_few(g, g->gone | BIT_ULL(slot)))
 		return pav_fail(err, -EBUSY, "group %s: without drive %u (%s) too, data would be lost", g->name, slot,
 				g->drives[slot].path);
-	pav_group_fail_drive(g, slot, "taken out of use by the administrator");
+	pav_group_fail_drive(g, slot, PAV_LOSS_BY_HAND, "taken out of use by the administrator");
 	error = pav_group_commit(g, false, NULL, NULL);
 	return error ? pav_fail(err, error, "group %s: the failure of drive %u could not be recorded (error %d)", g->name, slot, error) : 0;
 }
@@ -362,8 +379,159 @@ void pav_engine_drive_gone(struct pav_engine *e, struct pav_dev *dev)
 
 	for (slot = 0; slot < e->g.slots; slot++)
 		if (e->g.drives[slot].dev == dev)
-			pav_group_fail_drive(&e->g, slot, "it is gone");
+			pav_group_fail_drive(&e->g, slot, PAV_LOSS_AWAY, "it is gone");
 }
+
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	int i = spare < 0 ? 0 : spare, error;
+
+	mutex_lock(&e->rebuild.lock);
+	for (; i < (int)g->slots; i++) {
+		if (g->drives[i].state == PAV_DRIVE_SPARE && !(g->gone & BIT_ULL(i)))
+			break;
+		if (spare >= 0)
+			i = (int)g->slots;
+	}
+	if (i >= (int)g->slots) {
+		error = spare < 0 ? pav_fail(err, -ENOENT, "group %s has no spare: add one first", g->name) :
+			pav_fail(err, -EINVAL, "group %s: the drive in slot %d is no spare", g->name, spare);
+		goto out;
+	}
+	error = pav_engine_fail_drive(e, slot, err);
+	if (error)
+		goto out;
+	error = pav_rebuild_take_over(&e->rebuild, slot, i);
+	if (error)
+		pav_fail(err, error, "group %s: the spare in slot %d cannot take over slot %u (error %d)", g->name, i, slot, error);
+out:
+	mutex_unlock(&e->rebuild.lock);
+	return error;
+}
+
+/* Is @dev fit to join: large enough, in no group, not twice among the @n before it? */
+static int check_newcomer(struct pav_engine *e, const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	struct pav_dev *dev = drives[n].dev;
+	u64 need = PAV_SEGMENTS_CELL + (u64)g->segments * g->segment_blocks;
+	struct pav_probe probe;
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < g->slots; i++)
+		if (g->drives[i].dev == dev && g->drives[i].state != PAV_DRIVE_EMPTY)
+			return pav_fail(err, -EEXIST, "drive %s is a member of group %s already, in slot %u", pav_dev_name(dev), g->name, i);
+	for (i = 0; i < n; i++)
+		if (drives[i].dev == dev)
+			return pav_fail(err, -EINVAL, "drive %s is named twice", pav_dev_name(dev));
+	if (pav_dev_blocks(dev) < need)
+		return pav_fail(err, -EINVAL, "drive %s holds %llu MiB: group %s needs drives of at least %llu MiB", pav_dev_name(dev),
+				(unsigned long long)pav_dev_blocks(dev) >> 8, g->name, (unsigned long long)(need + 255) >> 8);
+	error = pav_probe(dev, &probe, err);
+	if (!error || error == -EUCLEAN || error == -EOPNOTSUPP)
+		return pav_fail(err, -EBUSY, "drive %s holds a superblock%s%s: wipe it first, if nobody needs it", pav_dev_name(dev), error ? "" : " of group ",
+				error ? "" : probe.group);
+	return error == -ENOENT ? 0 : error;
+}
+
+/* Room for stripes of @width columns wherever there must be some. */
+static int widen(struct pav_engine *e, unsigned int width)
+{
+	int error = pav_log_widen(&e->log, width);
+
+	if (!error)
+		error = pav_recon_widen(&e->g, width);
+	if (!error)
+		error = pav_scan_widen(&e->ckpt.scan, width);
+	if (!error)
+		error = pav_scan_widen(&e->gc.scan, width);
+	return error ? error : pav_scan_widen(&e->rebuild.scan, width);
+}
+
+int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	unsigned int i, grow = 0;
+	int error = 0;
+
+	if (!n)
+		return pav_fail(err, -EINVAL, "no drives were given");
+	mutex_lock(&e->rebuild.lock);
+	for (i = 0; i < n && !error; i++) {
+		error = check_newcomer(e, drives, i, err);
+		grow += !drives[i].spare;
+	}
+	if (!error && g->data_drives + 2 + grow > PAV_MAX_WIDTH)
+		error = pav_fail(err, -EINVAL, "group %s has %u data drives: it can grow to %u", g->name, g->data_drives, PAV_MAX_WIDTH - 2);
+	if (!error && widen(e, g->data_drives + 2 + grow))
+		error = pav_fail(err, -ENOMEM, "group %s: out of memory", g->name);
+	if (!error)
+		error = pav_group_join(g, drives, n, grow, err);
+	mutex_unlock(&e->rebuild.lock);
+	if (!error && grow)
+		pav_checkpoint_want(&e->ckpt);	/* it tells what there is room for now */
+	if (!error)
+		pav_rebuild_want(&e->rebuild);
+	return error;
+}
+
+int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	enum pav_drive_state state;
+	int error = 0;
+
+	mutex_lock(&e->rebuild.lock);
+	state = slot < g->slots ? READ_ONCE(g->drives[slot].state) : PAV_DRIVE_EMPTY;
+	if (state == PAV_DRIVE_EMPTY) {
+		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
+	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
+		if (hweight64(pav_group_members(g, 0) & ~BIT_ULL(slot)) < PAV_MIN_WIDTH) {
+			error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) fewer than four drives would be left", g->name, slot,
+					 g->drives[slot].path);
+		} else if (pav_group_lacks_any(g, slot)) {
+			error = pav_fail(err, -EBUSY, "group %s: drive %u (%s) is being rebuilt: remove it when that is done", g->name, slot,
+					 g->drives[slot].path);
+		} else if (pav_log_capacity_without(&e->log, 1) < (u64)atomic64_read(&e->map.mapped)) {
+			error = pav_fail(err, -ENOSPC, "group %s: without drive %u (%s) there is no room for what is written: delete or trim volumes first",
+					 g->name, slot, g->drives[slot].path);
+		} else {
+			error = pav_group_leaving(g, slot, true);
+			if (error)
+				pav_fail(err, error, "group %s: the leaving of drive %u could not be recorded (error %d)", g->name, slot, error);
+			pav_checkpoint_want(&e->ckpt);
+		}
+	} else if (state != PAV_DRIVE_LEAVING && state != PAV_DRIVE_SPARE && (pav_group_slot_used(g, slot) || (pav_group_members(g, 0) & BIT_ULL(slot)))) {
+		error = pav_fail(err, -EBUSY, "group %s: segments still lie on drive %u (%s): replace it, or wait until they were moved", g->name, slot,
+				 g->drives[slot].path);
+	}
+	mutex_unlock(&e->rebuild.lock);
+	if (!error) {
+		WRITE_ONCE(g->drives[slot].leave, true);
+		pav_gc_want(&e->gc);
+		pav_rebuild_want(&e->rebuild);
+	}
+	return error;
+}
+
+int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err *err)
+{
+	unsigned int slot;
+	int error;
+
+	mutex_lock(&e->rebuild.lock);
+	error = pav_group_may_return(&e->g, dev, &slot, err);
+	if (!error) {
+		error = pav_rebuild_come_home(&e->rebuild, slot, dev);
+		if (error)
+			pav_fail(err, error, "group %s: drive %u (%s) cannot be taken in (error %d)", e->g.name, slot, pav_dev_name(dev), error);
+	}
+	mutex_unlock(&e->rebuild.lock);
+	return error;
+}
+
 
 /* ---- requests ---- */
 
@@ -693,6 +861,46 @@ void pav_volume_set_host(struct pav_volume *vol, void *host)
 
 /* ---- what it looks like from outside ---- */
 
+int pav_engine_scrub(struct pav_engine *e, bool on, struct pav_err *err)
+{
+	if (READ_ONCE(e->g.faulted))
+		return pav_fail(err, -EIO, "group %s is faulted: nothing can be scrubbed", e->g.name);
+	pav_rebuild_scrub(&e->rebuild, on);
+	return 0;
+}
+
+static void task_info(const struct pav_task *t, struct pav_task_info *out)
+{
+	u64 ms = READ_ONCE(t->ns) / 1000000;
+
+	*out = (struct pav_task_info){
+		.running = READ_ONCE(t->on),
+		.total = READ_ONCE(t->total),
+		.done = READ_ONCE(t->done),
+		.healed = READ_ONCE(t->count.healed),
+		.rebuilt = READ_ONCE(t->count.rebuilt),
+		.lost = READ_ONCE(t->lost),
+		.started = READ_ONCE(t->started),
+		.finished = READ_ONCE(t->finished),
+		.rate = ms ? READ_ONCE(t->bytes) / ms * 1000 : 0,
+		.seconds = ms / 1000,
+	};
+}
+
+void pav_engine_tasks(struct pav_engine *e, struct pav_task_info *rebuild, struct pav_task_info *scrub)
+{
+	task_info(&e->rebuild.rebuild, rebuild);
+	task_info(&e->rebuild.scrub, scrub);
+	/* Asked for, and not begun: a rebuild comes first. */
+	scrub->running |= READ_ONCE(e->rebuild.scrub_wanted);
+	/* Of a life before this one. */
+	if (!scrub->started) {
+		scrub->started = READ_ONCE(e->g.scrub.started);
+		scrub->finished = READ_ONCE(e->g.scrub.finished);
+		scrub->healed = READ_ONCE(e->g.scrub.healed);
+	}
+}
+
 void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 {
 	struct pav_group *g = &e->g;
@@ -706,7 +914,7 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 	out->segment_blocks = g->segment_blocks;
 	for (slot = 0; slot < g->slots; slot++) {
 		out->drives += g->drives[slot].state != PAV_DRIVE_EMPTY;
-		out->failed += !!(READ_ONCE(g->gone) & BIT_ULL(slot));
+		out->failed += g->drives[slot].state != PAV_DRIVE_EMPTY && (READ_ONCE(g->gone) & BIT_ULL(slot));
 	}
 	for (id = 0; id < PAV_MAX_VOLUMES; id++) {
 		struct pav_volume *vol = e->map.volumes[id];
@@ -723,8 +931,9 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 		out->free_cells = 0;
 	out->generation = le64_to_cpu(READ_ONCE(g->sb->generation));
 	out->stripe_seq = atomic64_read(&e->log.seq);
+	out->missing = pav_group_worst_loss(g, READ_ONCE(g->gone));
 	out->state = READ_ONCE(g->faulted) ? PAV_GROUP_FAULTED : READ_ONCE(e->log.full) || !out->free_cells ? PAV_GROUP_FULL :
-		     pav_group_worst_loss(g, READ_ONCE(g->gone)) ? PAV_GROUP_DEGRADED : PAV_GROUP_ONLINE;
+		     out->missing || READ_ONCE(e->rebuild.rebuild.on) ? PAV_GROUP_DEGRADED : PAV_GROUP_ONLINE;
 }
 
 int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out)
@@ -736,7 +945,8 @@ int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_dr
 	d = &e->g.drives[slot];
 	memset(out, 0, sizeof(*out));
 	memcpy(out->uuid, d->uuid, sizeof(out->uuid));
-	out->state = READ_ONCE(e->g.gone) & BIT_ULL(slot) ? PAV_DRIVE_FAILED : d->state;
+	out->state = READ_ONCE(e->g.gone) & BIT_ULL(slot) ? PAV_DRIVE_FAILED :
+		     d->state == PAV_DRIVE_ACTIVE && pav_group_lacks_any(&e->g, slot) ? PAV_DRIVE_REBUILDING : d->state;
 	out->dev = d->dev;
 	strscpy(out->path, d->dev ? pav_dev_name(d->dev) : d->path, sizeof(out->path));
 	out->blocks = d->dev ? pav_dev_blocks(d->dev) : 0;

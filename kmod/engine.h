@@ -14,6 +14,12 @@
 struct pav_engine;
 struct pav_volume;
 
+/* Settings, of all groups; they may be changed at any time. */
+extern bool pav_repair;				/* spares take over by themselves */
+extern unsigned int pav_rebuild_rate_min;	/* MiB/s read from each drive by rebuilds and scrubs while others use the group; 0: no limit */
+extern unsigned int pav_rebuild_rate_max;	/* … while nobody does */
+extern unsigned int pav_evacuate_delay;		/* seconds that a drive is gone, with no spare for it, before what lies on it is moved to the others */
+
 /* Why a call was refused, for a person: names the object, the reason and the remedy. Filled whenever a call that takes one fails. */
 struct pav_err {
 	char text[200];
@@ -22,6 +28,8 @@ struct pav_err {
 /* Upcalls; any context; must not sleep. @slot -1: no drive meant. @volume NULL: none meant. */
 struct pav_host_ops {
 	void (*event)(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
+	/* The engine uses @dev no more, though the group stays open. Process context; may be NULL. */
+	void (*release)(void *host, struct pav_dev *dev);
 };
 
 /* Somebody who waits for something and is called back, from a worker, when it may be there. */
@@ -122,6 +130,19 @@ int pav_engine_close(struct pav_engine *e, struct pav_err *err);	/* no request m
 int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err);
 int pav_engine_checkpoint(struct pav_engine *e);
 int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_err *err);
+/*
+ * Blank drives join: as spares, or to make the group wider, one data drive for each. -EBUSY: one holds a superblock. The host keeps them open from now on.
+ */
+int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err);
+/*
+ * The drive in @slot is to leave: what lies on it is moved, then its slot is empty, and the host is told (release, and an event). A spare, or a failed
+ * drive that nothing lies on, goes at once. -ENOSPC: the others could not hold what is written.
+ */
+int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err);
+/* A spare takes the place of the drive in @slot, which is failed if it still works; rebuilding goes on in the background. @spare: its slot, or -1. */
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err);
+/* A member that had vanished is back: what it missed is rebuilt in the background. The host keeps @dev open from now on. */
+int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err *err);
 /* The host saw the drive vanish (hot-unplug): as if it had failed an I/O. Any context. */
 void pav_engine_drive_gone(struct pav_engine *e, struct pav_dev *dev);
 
@@ -130,6 +151,7 @@ struct pav_group_info {
 	u8 uuid[16];
 	enum pav_group_state state;
 	unsigned int data_drives, drives, failed, reserve_percent;
+	unsigned int missing;			/* so many drives that segment does without which does without most: two, and it bears no further loss */
 	u64 segment_blocks, capacity_cells, used_cells, free_cells, provisioned_cells, generation, stripe_seq;
 };
 
@@ -141,6 +163,18 @@ struct pav_drive_info {
 	u64 blocks, reads, writes, read_cells, write_cells, errors, healed;
 };
 
+/* What goes on in the background, or did last. */
+struct pav_task_info {
+	bool running;
+	u64 done, total;			/* segments */
+	u64 rebuilt, healed, lost;		/* cells written that a drive lacked; that were wrong; stripes beyond repair */
+	u64 started, finished;			/* seconds since 1970; @finished < @started: it has not come to its end */
+	u64 seconds, rate;			/* how long it has been at work; bytes a second read and verified */
+};
+
+void pav_engine_tasks(struct pav_engine *e, struct pav_task_info *rebuild, struct pav_task_info *scrub);
+/* Reads and verifies everything in use, in the background, healing what is wrong; goes on where an interrupted one was. @on false: stops it for good. */
+int pav_engine_scrub(struct pav_engine *e, bool on, struct pav_err *err);
 void pav_engine_info(struct pav_engine *e, struct pav_group_info *out);
 int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out);	/* -ENOENT: empty slot */
 

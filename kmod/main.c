@@ -7,6 +7,7 @@
 #include <linux/module.h>
 
 #include "env/host.h"
+#include "engine.h"
 #include "control/control.h"
 #include "volume/volume.h"
 #include "raid6/raid6.h"
@@ -22,6 +23,15 @@ MODULE_PARM_DESC(cache_nodes, "map nodes of 4 KiB held in memory by groups opene
 static bool discard;
 module_param(discard, bool, 0644);
 MODULE_PARM_DESC(discard, "discard on the drives what segments held that are free again, in groups opened from now on (default: no)");
+
+module_param_named(rebuild_rate_min, pav_rebuild_rate_min, uint, 0644);
+MODULE_PARM_DESC(rebuild_rate_min, "MiB a second that rebuilds and scrubs read from each drive while the group is in use (64); 0: no limit");
+module_param_named(rebuild_rate_max, pav_rebuild_rate_max, uint, 0644);
+MODULE_PARM_DESC(rebuild_rate_max, "the same while it is not in use (0)");
+module_param_named(repair, pav_repair, bool, 0644);
+MODULE_PARM_DESC(repair, "spares take the place of failed drives by themselves (Y)");
+module_param_named(evacuate_delay, pav_evacuate_delay, uint, 0644);
+MODULE_PARM_DESC(evacuate_delay, "seconds a drive is gone, and no spare has taken its place, before its segments are written anew to the others (60)");
 
 unsigned int pav_param_streams(void)
 {

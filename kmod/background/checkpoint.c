@@ -341,6 +341,7 @@ static int write_segments(struct pav_checkpoint *c)
 	u32 i;
 	int error;
 
+	pav_log_lack_meta(c->log);
 	for (i = 0; i < c->log->seg_nodes; i++)
 		n += segments_changed(c, i);
 	/* Every dirty block of the table, those the segments' images will dirty, all the way up. */
@@ -448,6 +449,17 @@ static bool lies_at(struct pav_checkpoint *c, u64 key, u64 loc, u32 *crc)
 	}
 	*crc = le32_to_cpu(e.crc);
 	return le64_to_cpu(e.loc) == loc;
+}
+
+bool pav_checkpoint_lies_at(struct pav_checkpoint *c, u64 key, u64 loc)
+{
+	bool is;
+	u32 crc;
+
+	mutex_lock(&c->lock);
+	is = lies_at(c, key, loc, &crc);
+	mutex_unlock(&c->lock);
+	return is;
 }
 
 /* The image of @key, which lies at @loc, is written anew as it is; what is newer in memory is the next checkpoint's. @cell: it was read there. */

@@ -63,6 +63,8 @@ void pav_checkpoint_want_space(void *c);
 
 /* Writes one now. Process context. -ENOSPC, -EIO; then the last one stands. */
 int pav_checkpoint_run(struct pav_checkpoint *c);
+/* Does the node table say that node or block @key lies at @loc? Process context; c->lock not held. */
+bool pav_checkpoint_lies_at(struct pav_checkpoint *c, u64 key, u64 loc);
 /* The same, c->lock held. @seq: what the state includes, if replay says so; 0: the log's newest. @log_id: 0, or the log's new one. */
 int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id);
 

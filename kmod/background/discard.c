@@ -21,11 +21,14 @@ static void discard_segment(struct pav_discard *d, u32 seg)
 
 	init_completion(&d->all);
 	atomic_set(&d->pending, 1);
+	/* Either who lets a drive go waits for us, or we see that it leaves. */
+	atomic_inc(&g->discarding);
+	smp_mb__after_atomic();
 	for (i = 0; i < set->n; i++) {
 		unsigned int slot = set->slot[i];
 		struct pav_dev *dev = g->drives[slot].dev;
 
-		if ((READ_ONCE(g->gone) & BIT_ULL(slot)) || READ_ONCE(g->faulted) || !dev || !pav_dev_discards(dev))
+		if (((READ_ONCE(g->gone) | READ_ONCE(g->leaving)) & BIT_ULL(slot)) || READ_ONCE(g->faulted) || !dev || !pav_dev_discards(dev))
 			continue;
 		/* A discard that another owner of the group meets is as bad as a write (I14). One that is left out is merely not done. */
 		if (pav_now_ns() >= READ_ONCE(g->owner.sure_until))
@@ -37,6 +40,7 @@ static void discard_segment(struct pav_discard *d, u32 seg)
 	}
 	if (!atomic_dec_and_test(&d->pending))
 		wait_for_completion(&d->all);
+	atomic_dec(&g->discarding);
 }
 
 static void discard_work(struct pav_work *work)

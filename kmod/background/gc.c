@@ -231,16 +231,59 @@ static bool collect(struct pav_gc *gc)
 	return in_vain(gc);
 }
 
+static bool may_evacuate(struct pav_gc *gc)
+{
+	return !READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && !pav_log_gc_wanted(gc->log) && pav_log_evacuation_room(gc->log);
+}
+
+/* Moves what lies where it should not, while nobody waits for room, and a pass over all of it leaves less than there was. */
+static void evacuate(struct pav_gc *gc)
+{
+	enum pav_segment_state state;
+	u32 left = ~0U, now;
+	s64 seg;
+
+	/* Data; then metadata, which checkpoints move. */
+	for (state = PAV_SEG_DATA; state <= PAV_SEG_META && may_evacuate(gc); state++) {
+		for (left = ~0U, now = pav_log_misplaced(gc->log, state); now && now < left && may_evacuate(gc); now = pav_log_misplaced(gc->log, state)) {
+			unsigned int emptied = 0;
+
+			left = now;
+			try_all_again(gc);
+			while (state == PAV_SEG_DATA && may_evacuate(gc) && (seg = pav_log_evacuee(gc->log, gc->tried)) >= 0) {
+				if (atomic_read(&gc->waiting)) {
+					finish_parts(gc);
+					pav_sleep_ns(100000);
+				}
+				pav_reached("segment evacuated");
+				empty_segment(gc, seg);
+				if (++emptied % PAV_GC_BATCH == 0 || atomic_read(&gc->refused)) {
+					finish_parts(gc);
+					if (!checkpoint(gc))
+						return;
+				}
+			}
+			finish_parts(gc);
+			if (!checkpoint(gc))
+				return;
+		}
+	}
+	/* A drive that is to leave may have nothing on it now. */
+	if (READ_ONCE(gc->g->leaving))
+		pav_group_changed(gc->g);
+}
+
 static void gc_work(struct pav_work *work)
 {
 	struct pav_gc *gc = container_of(work, struct pav_gc, work);
 
 	if (collect(gc))
 		give_up(gc);
+	evacuate(gc);
 	pav_map_run_free(gc->map);
 }
 
-static void gc_want(void *ctx)
+void pav_gc_want(void *ctx)
 {
 	struct pav_gc *gc = ctx;
 
@@ -262,8 +305,8 @@ void pav_gc_start(struct pav_gc *gc)
 {
 	gc->ckpt->gc = gc;
 	WRITE_ONCE(gc->off, false);
-	WRITE_ONCE(gc->ckpt->gc_want, gc_want);
-	gc_want(gc);
+	WRITE_ONCE(gc->ckpt->gc_want, pav_gc_want);
+	pav_gc_want(gc);
 }
 
 void pav_gc_stop(struct pav_gc *gc)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The garbage collector: gives segments back whose cells have mostly died, by moving what is alive.
+ * The garbage collector: gives segments back whose cells have mostly died, by moving what is alive. And, while there is room, it moves what lies on drives
+ * that are gone, with no spare in their place, or are about to leave: so that everything is fully redundant on the drives that are left.
  *
  *	while the pool of segments for users is small (pav_log_pool):
  *		victim		the segment that pays most					(log/space.c)
@@ -57,6 +58,7 @@ struct pav_gc {
 };
 
 int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt);	/* process; -ENOMEM: free it all the same */
+void pav_gc_want(void *gc);		/* any context: there may be something to do */
 void pav_gc_start(struct pav_gc *gc);	/* the group is open */
 void pav_gc_stop(struct pav_gc *gc);	/* process; while checkpoints still run */
 void pav_gc_free(struct pav_gc *gc);

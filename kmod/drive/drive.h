@@ -9,8 +9,11 @@ struct pav_drive {
 	struct pav_dev *dev;		/* NULL: not there */
 	u8 uuid[16];
 	enum pav_drive_state state;	/* under the group's lock */
-	u64 failed_generation;
-	u64 generation;			/* of the superblock found on it at open */
+	struct pav_dev *back;		/* at open: it is here, but FAILED; it may come home */
+	bool leave;			/* its slot is to be empty as soon as nothing lies there */
+	bool away, by_hand;		/* FAILED because it vanished; because somebody said so. Under the group's lock */
+	u64 failed_ns;			/* when; under the group's lock */
+	u64 generation;			/* the newest superblock it is known to hold; of a FAILED drive, when it left. Under the group's commit_lock */
 	char path[24];			/* where it was last seen; the end of a long one */
 	atomic64_t reads, writes, read_cells, write_cells, errors, healed;
 };

@@ -68,10 +68,12 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 		return "drive is smaller than its superblock says";
 	if (slots > PAV_MAX_DRIVES || le16_to_cpu(sb->slot) >= slots || k < 1 || k + 2 > slots || k > 30)
 		return "superblock has a number of drives out of range";
+	if (le32_to_cpu(sb->scrub_next) > segs)
+		return "superblock has a scrub position out of range";
 	if (replays > PAV_REPLAY_MAX || le16_to_cpu(sb->reserve_percent) > 90)
 		return "superblock has a count out of range";
 	for (i = 0; i < slots; i++)
-		if (sb->members[i].state > PAV_DRIVE_FAILED)
+		if (sb->members[i].state > PAV_DRIVE_LEAVING)
 			return "superblock has a member in an unknown state";
 	for (i = 0; i < replays; i++)
 		if (le32_to_cpu(sb->replay[i].segment) >= segs || le16_to_cpu(sb->replay[i].row) > seg_blocks ||
@@ -181,5 +183,7 @@ const char *pav_segment_check(const struct pav_d_segment *s, u64 slots_mask)
 		return "segment in an unknown state";
 	if (s->state != PAV_SEG_FREE && (hweight64(members) < PAV_MIN_WIDTH || hweight64(members) > PAV_MAX_WIDTH || (members & ~slots_mask)))
 		return "segment with impossible members";
+	if (le64_to_cpu(s->lacks) & ~members)
+		return "segment lacks what it never had";
 	return NULL;
 }

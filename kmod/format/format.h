@@ -80,8 +80,9 @@ static_assert(sizeof(struct pav_d_entry) == 16);
 struct pav_d_member {
 	u8 uuid[16];			/*  0 */
 	u8 state;			/* 16	enum pav_drive_state */
-	u8 pad[7];			/* 17 */
-	__le64 failed_generation;	/* 24	when it became FAILED */
+	u8 away;			/* 17	of a FAILED member: it vanished, and did nothing wrong */
+	u8 pad[6];			/* 18 */
+	__le64 last_generation;		/* 24	of a FAILED member: the newest superblock that it is known to hold */
 	char path[24];			/* 32	where it was last seen; a hint for people */
 };
 static_assert(sizeof(struct pav_d_member) == 56);
@@ -122,7 +123,12 @@ struct pav_d_superblock {
 	__le32 checkpoint;		/*  208	number of this checkpoint: the clock of births */
 	__le32 pad;			/*  212 */
 	struct pav_d_entry root;	/*  216	of the node table */
-	u8 reserved[152];		/*  232 */
+	__le32 scrub_next;		/*  232	the segment a scrub goes on with; 0: none is under way */
+	__le32 pad2;			/*  236 */
+	__le64 scrub_started;		/*  240	seconds since 1970: of the one under way or the last; 0: never */
+	__le64 scrub_finished;		/*  248	of the last that came to its end */
+	__le64 scrub_healed;		/*  256	cells, in it */
+	u8 reserved[120];		/*  264 */
 	struct pav_d_replay replay[PAV_REPLAY_MAX];	/*  384 */
 	struct pav_d_member members[PAV_MAX_DRIVES];	/* 1408 */
 	__le64 sets[PAV_MAX_SETS];	/* 3648	masks of slots that segments lie on, by index; 0: not in use */
@@ -130,6 +136,7 @@ struct pav_d_superblock {
 static_assert(sizeof(struct pav_d_superblock) == 4096);
 static_assert(offsetof(struct pav_d_superblock, generation) == 136);
 static_assert(offsetof(struct pav_d_superblock, root) == 216);
+static_assert(offsetof(struct pav_d_superblock, scrub_started) == 240);
 static_assert(offsetof(struct pav_d_superblock, replay) == 384);
 static_assert(offsetof(struct pav_d_superblock, members) == 1408);
 static_assert(offsetof(struct pav_d_superblock, sets) == 3648);
@@ -238,7 +245,7 @@ struct pav_d_segment {
 	__le32 live;			/* 16	cells the map points to; of META segments not kept: counted again at open */
 	u8 state;			/* 20 */
 	u8 pad[3];			/* 21 */
-	__le64 reserved;		/* 24 */
+	__le64 lacks;			/* 24	mask of slots: members whose cells of this segment may not be what was written */
 };
 static_assert(sizeof(struct pav_d_segment) == 32);
 #define PAV_SEGS_PER_NODE	(PAV_CELL_BYTES / sizeof(struct pav_d_segment))

@@ -20,6 +20,7 @@ struct pav_recon {
 	atomic_t pending;
 	unsigned int width, target;		/* columns of the stripe; which one is wanted */
 	u64 bad;				/* columns known to be missing */
+	bool missing;				/* the one that is wanted was not to be read at all */
 	u32 heals;				/* odd: a cell is being rewritten */
 	struct pav_work work;
 	struct pav_io io[PAV_MAX_DRIVES];
@@ -99,7 +100,7 @@ static void recon_healed(struct pav_io *io)
 
 	/* A failed rewrite is a failed write: the drive goes. */
 	if (io->error)
-		pav_group_fail_drive(g, r->bad, "rewriting a healed cell failed");
+		pav_group_io_failed(g, r->bad, io, "rewriting a healed cell failed");
 	else
 		atomic64_inc(&g->drives[r->bad].healed);
 	WRITE_ONCE(r->heals, r->heals + 1);
@@ -139,7 +140,8 @@ static void recon_work(struct pav_work *work)
 		pav_log(PAV_ERR, "%s: a cell cannot be rebuilt: drive %u (%s), block %llu: %u of its row's %u cells are missing",
 			g->name, slot, g->drives[slot].path, (unsigned long long)block, (unsigned int)hweight64(r->bad), r->width);
 	}
-	heal = solved && !(READ_ONCE(g->gone) & BIT_ULL(slot)) && !READ_ONCE(g->faulted);
+	/* What its segment lacks, or did when we looked, is rebuilt as a whole. */
+	heal = solved && !r->missing && !(pav_group_missing(g, pav_loc_seg(cr->loc)) & BIT_ULL(slot)) && !READ_ONCE(g->faulted);
 	cr->error = solved ? 0 : -EIO;
 	/* While its reader is still there, who keeps the cell from being used again: from here on pav_group_wait_heals() does. */
 	if (heal)
@@ -188,7 +190,7 @@ static void recon_start(struct pav_recon *r, struct pav_cell_read *cr)
 {
 	struct pav_group *g = cr->g;
 	u64 block = pav_group_cell(g, pav_loc_seg(cr->loc), pav_loc_row(cr->loc));
-	u64 gone = READ_ONCE(g->gone);
+	u64 missing = pav_group_missing(g, pav_loc_seg(cr->loc));
 	unsigned int i;
 
 	r->g = g;
@@ -197,9 +199,10 @@ static void recon_start(struct pav_recon *r, struct pav_cell_read *cr)
 	r->width = pav_loc_width(cr->loc);
 	r->target = (pav_loc_col(cr->loc) + cr->set->n - pav_loc_c0(cr->loc)) % cr->set->n;
 	r->bad = BIT_ULL(r->target);
+	r->missing = missing & BIT_ULL(recon_slot(cr, r->target));
 	atomic_set(&r->pending, 1);
 	for (i = 0; i < r->width; i++)
-		if (gone & BIT_ULL(recon_slot(cr, i)))
+		if (missing & BIT_ULL(recon_slot(cr, i)))
 			r->bad |= BIT_ULL(i);
 	for (i = 0; i < r->width && hweight64(r->bad) <= 2; i++) {
 		if (r->bad & BIT_ULL(i))
@@ -257,7 +260,7 @@ void pav_cell_read(struct pav_cell_read *cr)
 	cr->set = g->sets[pav_loc_set(cr->loc)];
 	pav_work_init(&cr->work, cell_rebuild);
 	cr->error = 0;
-	if (cr->direct_failed || (READ_ONCE(g->gone) & BIT_ULL(slot))) {
+	if (cr->direct_failed || (pav_group_missing(g, pav_loc_seg(cr->loc)) & BIT_ULL(slot))) {
 		pav_work_queue(g->recon_worker, &cr->work);
 		return;
 	}
@@ -301,12 +304,28 @@ void pav_recon_pool_drain(struct pav_group *g)
 	}
 }
 
-int pav_recon_pool_init(struct pav_group *g)
+int pav_recon_widen(struct pav_group *g, unsigned int width)
 {
 	unsigned int i, j;
 
+	for (i = 0; i < PAV_RECONS; i++)
+		for (j = 0; j < width; j++) {
+			struct pav_recon *r = &g->recons[i];
+
+			if (!r->cell[j])
+				r->cell[j] = pav_alloc_cells(1);
+			if (!r->cell[j])
+				return -ENOMEM;
+		}
+	return 0;
+}
+
+int pav_recon_pool_init(struct pav_group *g)
+{
+	unsigned int i;
+
 	g->recons = pav_alloc(PAV_RECONS * sizeof(*g->recons));
-	if (!g->recons)
+	if (!g->recons || pav_recon_widen(g, g->data_drives + 2))
 		return -ENOMEM;
 	for (i = 0; i < PAV_RECONS; i++) {
 		struct pav_recon *r = &g->recons[i];
@@ -314,11 +333,6 @@ int pav_recon_pool_init(struct pav_group *g)
 		r->scratch = pav_alloc_cells(1);
 		if (!r->scratch)
 			return -ENOMEM;
-		for (j = 0; j < min_t(u32, g->slots, PAV_MAX_DRIVES); j++) {
-			r->cell[j] = pav_alloc_cells(1);
-			if (!r->cell[j])
-				return -ENOMEM;
-		}
 		list_add_tail(&r->link, &g->recon_free);
 		g->nrecons++;
 	}

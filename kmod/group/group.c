@@ -3,6 +3,9 @@
 #include "group.h"
 #include "../../raid6/raid6.h"
 
+unsigned int pav_evacuate_delay = 60;
+
+#define PAV_AWAY_NS	(10 * 1000000000ULL)	/* so long after its first error a drive that is gone may be found to have vanished */
 #define PAV_SB_RETRIES	PAV_MAX_DRIVES	/* each retry has lost one more drive */
 
 void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text)
@@ -45,27 +48,21 @@ struct pav_set *pav_group_set(struct pav_group *g, u64 members)
 
 u64 pav_group_members(struct pav_group *g, u32 seg)
 {
-	u64 active = 0, spares = 0, gone = READ_ONCE(g->gone), picked = 0;
+	u64 active = 0, gone = READ_ONCE(g->gone), picked = 0;
 	unsigned int want = g->data_drives + 2, n, i, slot;
 
-	for (slot = 0; slot < g->slots; slot++) {
-		enum pav_drive_state state = READ_ONCE(g->drives[slot].state);
-
-		if (gone & BIT_ULL(slot))
-			continue;
-		if (state == PAV_DRIVE_ACTIVE)
+	for (slot = 0; slot < g->slots; slot++)
+		if (!(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE)
 			active |= BIT_ULL(slot);
-		else if (state == PAV_DRIVE_SPARE)
-			spares |= BIT_ULL(slot);
-	}
-	for (slot = 0; slot < g->slots && hweight64(active) < want; slot++)
-		active |= spares & BIT_ULL(slot);
 	n = hweight64(active);
 	if (n < PAV_MIN_WIDTH) {
-		/* Too few for any stripe: go on with the old drives, one or two of them missing. */
-		for (slot = 0, active = 0; slot < g->slots && hweight64(active) < want; slot++)
-			if (READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE || READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED)
+		/* Too few for any stripe: go on as if one or two that are missing were there. */
+		for (slot = 0, i = 0; slot < g->slots && i < 2 && hweight64(active) < want; slot++)
+			if ((gone & BIT_ULL(slot)) &&
+			    (READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE || READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED)) {
 				active |= BIT_ULL(slot);
+				i++;
+			}
 		return active;
 	}
 	if (n <= want)
@@ -84,21 +81,118 @@ bool pav_group_usable(struct pav_group *g, u64 members)
 	u64 gone = READ_ONCE(g->gone);
 	unsigned int slot, left = 0;
 
+	if (members & READ_ONCE(g->leaving))
+		return false;
 	if (!(members & gone))
 		return true;
 	for (slot = 0; slot < g->slots; slot++)
-		left += !(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
+		left += !(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE;
 	return left < PAV_MIN_WIDTH && hweight64(members & gone) <= 2;
 }
 
 unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone)
 {
-	unsigned int i, worst = 0, n = smp_load_acquire(&g->nsets);
+	unsigned int i, j, worst = 0, n = smp_load_acquire(&g->nsets);
+
+	for (i = 0; i < n; i++) {
+		const struct pav_set *set = g->sets[i];
+
+		if (!atomic_read(&set->segments))
+			continue;
+		worst = max_t(unsigned int, worst, hweight64(set->members & gone));
+		for (j = 0; j < PAV_LOSSES; j++)
+			if (set->loss[j].segments)
+				worst = max_t(unsigned int, worst, hweight64(set->members & (gone | set->loss[j].slots)));
+	}
+	return worst;
+}
+
+bool pav_group_lacks_any(struct pav_group *g, unsigned int slot)
+{
+	unsigned int i, j, n = smp_load_acquire(&g->nsets);
 
 	for (i = 0; i < n; i++)
-		if (atomic_read(&g->sets[i]->segments))
-			worst = max_t(unsigned int, worst, hweight64(g->sets[i]->members & gone));
-	return worst;
+		for (j = 0; j < PAV_LOSSES; j++)
+			if (READ_ONCE(g->sets[i]->loss[j].segments) && (READ_ONCE(g->sets[i]->loss[j].slots) & BIT_ULL(slot)))
+				return true;
+	return false;
+}
+
+u64 pav_group_unwanted(struct pav_group *g)
+{
+	u64 slots = READ_ONCE(g->leaving), members = pav_group_members(g, 0);
+
+	if (pav_now_ns() - READ_ONCE(g->loss_ns) >= READ_ONCE(pav_evacuate_delay) * 1000000000ULL)
+		slots |= READ_ONCE(g->gone);
+	return hweight64(members) < PAV_MIN_WIDTH || (members & slots) ? 0 : slots;
+}
+
+bool pav_group_slot_used(struct pav_group *g, unsigned int slot)
+{
+	unsigned int i, n = smp_load_acquire(&g->nsets);
+
+	for (i = 0; i < n; i++)
+		if (atomic_read(&g->sets[i]->segments) && (g->sets[i]->members & BIT_ULL(slot)))
+			return true;
+	return false;
+}
+
+/* One more, or one less (@by), of the set's segments lacks @slots. */
+static void loss_count(struct pav_set *set, u64 slots, int by)
+{
+	struct pav_loss *l = NULL;
+	unsigned int i;
+
+	if (!slots)
+		return;
+	for (i = 0; i < PAV_LOSSES && !l; i++)
+		if (set->loss[i].segments && set->loss[i].slots == slots)
+			l = &set->loss[i];
+	for (i = 0; i < PAV_LOSSES && !l; i++)
+		if (!set->loss[i].segments && by > 0)
+			l = &set->loss[i];
+	/* More kinds than are told apart: the last holds the sum of what it has met. Rather too careful than not enough. */
+	if (!l)
+		l = &set->loss[PAV_LOSSES - 1];
+	l->slots = l->segments ? l->slots | slots : slots;
+	l->segments += by;
+}
+
+/* Lock held. */
+static bool set_lacks(struct pav_group *g, struct pav_set *set, u32 seg, u64 is)
+{
+	u64 was = g->lacks[seg];
+
+	lockdep_assert_held(&g->lock);
+	if (is == was)
+		return false;
+	loss_count(set, was, -1);
+	loss_count(set, is, 1);
+	g->lacking += !!is - !!was;
+	WRITE_ONCE(g->lacks[seg], is);
+	return true;
+}
+
+bool pav_group_lack(struct pav_group *g, struct pav_set *set, u32 seg, u64 clear, u64 add)
+{
+	unsigned long flags;
+	bool changed;
+
+	spin_lock_irqsave(&g->lock, flags);
+	changed = set_lacks(g, set, seg, (g->lacks[seg] & ~clear) | (add & set->members));
+	spin_unlock_irqrestore(&g->lock, flags);
+	return changed;
+}
+
+bool pav_group_rebuilt(struct pav_group *g, struct pav_set *set, u32 seg, u64 slots, u32 losses)
+{
+	unsigned long flags;
+	bool changed;
+
+	spin_lock_irqsave(&g->lock, flags);
+	changed = g->losses == losses && set_lacks(g, set, seg, g->lacks[seg] & ~slots);
+	spin_unlock_irqrestore(&g->lock, flags);
+	return changed;
 }
 
 void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf)
@@ -115,16 +209,41 @@ void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, 
 	pav_drive_io(&g->drives[slot], io, PAV_IO_WRITE, block, cells, buf);
 }
 
-bool pav_group_too_few(struct pav_group *g, u64 gone)
+unsigned int pav_group_needed(const struct pav_group *g)
 {
-	unsigned int slot, left = 0;
+	unsigned int slot, members = 0, most;
 
-	for (slot = 0; slot < g->slots; slot++)
-		left += !(gone & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
-	return left < g->data_drives || pav_group_worst_loss(g, gone) > 2;
+	for (slot = 0; slot < g->slots; slot++) {
+		enum pav_drive_state state = READ_ONCE(g->drives[slot].state);
+
+		members += state != PAV_DRIVE_EMPTY && state != PAV_DRIVE_SPARE && !(READ_ONCE(g->durable_gone) & BIT_ULL(slot));
+	}
+	/* Half of four: 2+2 without two. */
+	most = members <= 4 ? DIV_ROUND_UP(members, 2) : members / 2 + 1;
+	return max_t(unsigned int, most, min_t(u32, g->data_drives, members > 2 ? members - 2 : 0));
 }
 
-void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *why)
+bool pav_group_too_few(struct pav_group *g, u64 gone)
+{
+	unsigned int slot, left = 0, writable = 0, missing = 0;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		enum pav_drive_state state = READ_ONCE(g->drives[slot].state);
+		bool is_gone = gone & BIT_ULL(slot);
+
+		writable += state == PAV_DRIVE_ACTIVE && !is_gone;
+		missing += (state == PAV_DRIVE_ACTIVE && is_gone) || state == PAV_DRIVE_FAILED;
+		if (state == PAV_DRIVE_EMPTY || state == PAV_DRIVE_SPARE || (g->durable_gone & BIT_ULL(slot)))
+			continue;
+		left += !is_gone;
+	}
+	/* Data may be all there, and yet there are too few drives for a stripe that survives as it is, or with two missing. */
+	if (writable + min_t(unsigned int, missing, 2) < PAV_MIN_WIDTH)
+		return true;
+	return left < pav_group_needed(g) || pav_group_worst_loss(g, gone) > 2;
+}
+
+void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_reason why_gone, const char *why)
 {
 	bool news = false, faulted = false;
 	unsigned long flags;
@@ -133,12 +252,19 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *wh
 	/* Of a faulted group nothing is recorded any more. */
 	if (!g->faulted && !(g->gone & BIT_ULL(slot))) {
 		news = true;
+		g->drives[slot].away = why_gone == PAV_LOSS_AWAY;
+		g->drives[slot].failed_ns = g->loss_ns = pav_now_ns();
+		g->drives[slot].by_hand = why_gone == PAV_LOSS_BY_HAND;
+		WRITE_ONCE(g->losses, g->losses + 1);
 		WRITE_ONCE(g->gone, g->gone | BIT_ULL(slot));
 		if (!g->faulted && pav_group_too_few(g, g->gone)) {
 			faulted = true;
 			WRITE_ONCE(g->faulted, true);
 		}
 	}
+	/* Its I/O failed first, and now it is seen why: it did nothing wrong. But not if it failed first, and was pulled for that later. */
+	if (why_gone == PAV_LOSS_AWAY && !g->drives[slot].by_hand && pav_now_ns() - g->drives[slot].failed_ns < PAV_AWAY_NS)
+		g->drives[slot].away = true;
 	spin_unlock_irqrestore(&g->lock, flags);
 	if (!news)
 		return;
@@ -153,6 +279,13 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *wh
 		pav_group_event(g, PAV_EVENT_GROUP_DEGRADED, slot, hweight64(READ_ONCE(g->gone)), "a drive is gone");
 	}
 	pav_work_queue(g->worker, &g->failure_work);
+}
+
+void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why)
+{
+	atomic64_inc(&g->drives[slot].errors);
+	if (io->dev == READ_ONCE(g->drives[slot].dev))
+		pav_group_fail_drive(g, slot, io->error == -ENODEV ? PAV_LOSS_AWAY : PAV_LOSS_ERRED, why);
 }
 
 bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w)
@@ -192,6 +325,7 @@ static void failure_work(struct pav_work *work)
 		list_del(&w->link);
 		w->fn(w);
 	}
+	pav_group_changed(g);
 }
 
 struct sb_commit {
@@ -219,25 +353,26 @@ static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
 	for (slot = 0; slot < g->slots; slot++) {
 		struct pav_drive *d = &g->drives[slot];
 
-		if ((g->gone & BIT_ULL(slot)) && (d->state == PAV_DRIVE_ACTIVE || d->state == PAV_DRIVE_SPARE)) {
+		if ((g->gone & BIT_ULL(slot)) && d->state != PAV_DRIVE_EMPTY) {
 			WRITE_ONCE(d->state, PAV_DRIVE_FAILED);
-			d->failed_generation = le64_to_cpu(sb->generation);
+			WRITE_ONCE(g->leaving, g->leaving & ~BIT_ULL(slot));
 		}
 	}
 	spin_unlock_irqrestore(&g->lock, flags);
-	/* A spare that new segments will lie on is a member from here on. */
-	for (slot = 0; slot < g->slots; slot++)
-		if (g->drives[slot].state == PAV_DRIVE_SPARE && (pav_group_members(g, 0) & BIT_ULL(slot))) {
-			pav_reached("spare takes part");
-			WRITE_ONCE(g->drives[slot].state, PAV_DRIVE_ACTIVE);
-		}
+	sb->slots = cpu_to_le16(g->slots);
+	sb->data_drives = cpu_to_le16(g->data_drives);
+	sb->scrub_next = cpu_to_le32(READ_ONCE(g->scrub.next));
+	sb->scrub_started = cpu_to_le64(READ_ONCE(g->scrub.started));
+	sb->scrub_finished = cpu_to_le64(READ_ONCE(g->scrub.finished));
+	sb->scrub_healed = cpu_to_le64(READ_ONCE(g->scrub.healed));
 	for (slot = 0; slot < g->slots; slot++) {
 		struct pav_drive *d = &g->drives[slot];
 		struct pav_d_member *m = &sb->members[slot];
 
 		memcpy(m->uuid, d->uuid, sizeof(m->uuid));
 		m->state = d->state;
-		m->failed_generation = cpu_to_le64(d->failed_generation);
+		m->away = d->state == PAV_DRIVE_FAILED && d->away;
+		m->last_generation = d->state == PAV_DRIVE_FAILED ? cpu_to_le64(d->generation) : 0;
 		memcpy(m->path, d->path, sizeof(m->path));
 	}
 	for (i = 0; i < smp_load_acquire(&g->nsets); i++)
@@ -271,7 +406,7 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 			struct pav_io *io = &g->sb_io[slot];
 			struct pav_d_superblock *cell = g->sb_cells[slot];
 
-			if (!d->dev || (covered & BIT_ULL(slot)) || (d->state != PAV_DRIVE_ACTIVE && d->state != PAV_DRIVE_SPARE))
+			if (!d->dev || (covered & BIT_ULL(slot)) || d->state == PAV_DRIVE_EMPTY || d->state == PAV_DRIVE_FAILED)
 				continue;
 			*cell = *g->sb;
 			cell->slot = cpu_to_le16(slot);
@@ -290,7 +425,9 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 			if ((targets & BIT_ULL(slot)) && g->sb_io[slot].error) {
 				pav_reached("superblock write failed");
 				missed |= BIT_ULL(slot);
-				pav_group_fail_drive(g, slot, "superblock write failed");
+				pav_group_io_failed(g, slot, &g->sb_io[slot], "superblock write failed");
+			} else if (targets & BIT_ULL(slot)) {
+				g->drives[slot].generation = le64_to_cpu(g->sb->generation);
 			}
 		if (missed)
 			continue;
@@ -330,6 +467,10 @@ int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const
 	g->data_drives = le16_to_cpu(sb->data_drives);
 	g->slots = le16_to_cpu(sb->slots);
 	g->reserve_percent = le16_to_cpu(sb->reserve_percent);
+	g->scrub.next = le32_to_cpu(sb->scrub_next);
+	g->scrub.started = le64_to_cpu(sb->scrub_started);
+	g->scrub.finished = le64_to_cpu(sb->scrub_finished);
+	g->scrub.healed = le64_to_cpu(sb->scrub_healed);
 	g->impl = pav_raid6_select(NULL);
 	g->ops = p->ops;
 	g->host = p->host;
@@ -339,19 +480,25 @@ int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const
 
 		memcpy(d->uuid, m->uuid, sizeof(d->uuid));
 		d->state = m->state;
-		d->failed_generation = le64_to_cpu(m->failed_generation);
+		d->away = m->away;
+		d->generation = le64_to_cpu(m->last_generation);
 		memcpy(d->path, m->path, sizeof(d->path));
 		d->path[sizeof(d->path) - 1] = '\0';
-		if (m->state == PAV_DRIVE_FAILED)
+		if (m->state == PAV_DRIVE_FAILED || m->state == PAV_DRIVE_EMPTY)
 			g->gone |= BIT_ULL(slot);
+		if (m->state == PAV_DRIVE_LEAVING)
+			g->leaving |= BIT_ULL(slot);
 	}
 	g->durable_gone = g->gone;
+	g->loss_ns = pav_now_ns();
 	g->sb = pav_alloc_cells(1);
-	g->sb_io = pav_alloc(sizeof(*g->sb_io) * g->slots);
-	if (!g->sb || !g->sb_io)
+	/* With room for drives that join. */
+	g->sb_io = pav_alloc(sizeof(*g->sb_io) * PAV_MAX_DRIVES);
+	g->lacks = pav_alloc(sizeof(*g->lacks) * g->segments);
+	if (!g->sb || !g->sb_io || !g->lacks)
 		return -ENOMEM;
 	*g->sb = *sb;
-	for (slot = 0; slot < g->slots; slot++) {
+	for (slot = 0; slot < PAV_MAX_DRIVES; slot++) {
 		g->sb_cells[slot] = pav_alloc_cells(1);
 		if (!g->sb_cells[slot])
 			return -ENOMEM;
@@ -379,9 +526,10 @@ void pav_group_free(struct pav_group *g)
 	pav_recon_pool_free(g);
 	for (i = 0; i < g->nsets; i++)
 		pav_free(g->sets[i]);
-	for (i = 0; i < g->slots; i++)
+	for (i = 0; i < PAV_MAX_DRIVES; i++)
 		if (g->sb_cells[i])
 			pav_free_cells(g->sb_cells[i], 1);
+	pav_free(g->lacks);
 	pav_free(g->sb_io);
 	if (g->sb)
 		pav_free_cells(g->sb, 1);

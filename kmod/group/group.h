@@ -5,6 +5,9 @@
  * Failure. A drive whose write fails, or that vanishes, is put into @gone at once: from then on nothing is read from it or written to it. What was
  * written meanwhile without it waits (pav_group_failure_wait) until superblocks on the others say FAILED, and is acknowledged only then (I4).
  * A third loss in any set of drives that data lies on sets @faulted: every later write is refused before it reaches a drive (I7).
+ *
+ * A segment *lacks* a slot whose cells of it may not be what was written: the drive was away then, or it is a new one in an old one's place (I15). Such
+ * cells are treated as if the drive were gone, until they are rebuilt (background/rebuild.c). What is gone need not be lacking: it is asked for anyhow.
  */
 #ifndef PAV_GROUP_H
 #define PAV_GROUP_H
@@ -16,6 +19,8 @@
 #define pav_fail(err, code, ...) \
 	({ if (err) scnprintf((err)->text, sizeof((err)->text), __VA_ARGS__); (code); })
 
+#define PAV_LOSSES	8u		/* kinds of losses a set tells apart */
+
 /* The drives of a segment, in column order. Sets are few, made when first met and never freed while the group is open. */
 struct pav_set {
 	u64 members;			/* mask of slots */
@@ -23,6 +28,10 @@ struct pav_set {
 	unsigned int n;
 	u8 slot[PAV_MAX_DRIVES];	/* by column */
 	atomic_t segments;		/* segments in use that lie on it */
+	struct pav_loss {		/* … that lack something: how many lack what; under the group's lock */
+		u64 slots;
+		u32 segments;
+	} loss[PAV_LOSSES];
 };
 
 struct pav_recon;
@@ -46,15 +55,29 @@ struct pav_group {
 	struct pav_worker *recon_worker;
 	struct pav_drive drives[PAV_MAX_DRIVES];
 
-	spinlock_t lock;		/* gone, durable_gone, faulted, drives[].state, waits, sets, nsets, the pool of recons and its waiters */
-	u64 gone;			/* slots not to be used; read without the lock */
+	spinlock_t lock;		/* gone, durable_gone, lacks, faulted, drives[].state, waits, sets, nsets, the pool of recons and its waiters */
+	u64 gone;			/* slots not to be used: their drives have failed, or they are empty; read without the lock */
 	u64 durable_gone;		/* … and the superblocks say so */
+	u32 seats;			/* how often a drive has been given a slot */
+	u32 losses;			/* how often a drive has gone: who works on drives for a while sees that one has, even if it is back. Read without the lock */
+	u64 *lacks;			/* by segment: mask of slots; read without the lock */
+	u32 lacking;			/* segments that lack anything */
+	u64 leaving;			/* slots whose drives are LEAVING; read without the lock */
+	atomic_t discarding;		/* segments being discarded on their drives; of drives that leave it lets go */
 	bool faulted;			/* read without the lock */
 	bool uneven;			/* at open: not all drives have the newest superblock */
 	struct list_head waits;
 	struct pav_work failure_work;
+	u64 loss_ns;			/* when a drive was last lost, or the group opened */
+	void (*changed)(void *ctx);	/* a failure is on record, or nothing may lie any more where something did; any context. May be NULL */
+	void *changed_ctx;
 	struct pav_set *sets[PAV_MAX_SETS];
 	unsigned int nsets;		/* grows; read with acquire */
+
+	struct pav_scrub_mark {		/* as the superblock has it; the scrubber's to change, read by commits */
+		u32 next;
+		u64 started, finished, healed;
+	} scrub;
 
 	struct list_head recon_free, recon_waiters;
 	struct pav_recon *recons;
@@ -79,6 +102,36 @@ static inline u64 pav_group_cell(const struct pav_group *g, u32 seg, u32 row)
 	return PAV_SEGMENTS_CELL + (u64)seg * g->segment_blocks + row;
 }
 
+/* Slots whose cells of segment @seg are not to be read. Any context. */
+static inline u64 pav_group_missing(const struct pav_group *g, u32 seg)
+{
+	return READ_ONCE(g->gone) | READ_ONCE(g->lacks[seg]);
+}
+
+/*
+ * Segment @seg, in use on @set, lacks the slots of @add from now on, and those of @clear no more; not in use any more: @clear ~0. False: that was so
+ * already. Any context.
+ */
+bool pav_group_lack(struct pav_group *g, struct pav_set *set, u32 seg, u64 clear, u64 add);
+/* What the segment lacks of @slots has been rebuilt, unless a drive was lost since g->losses was @losses. False: nothing changed. */
+bool pav_group_rebuilt(struct pav_group *g, struct pav_set *set, u32 seg, u64 slots, u32 losses);
+
+bool pav_group_lacks_any(struct pav_group *g, unsigned int slot);	/* does any segment lack this slot? Any context */
+
+/*
+ * Slots whose contents should be elsewhere: of drives about to leave, or that are gone and have been for a while (pav_evacuate_delay), unless so few are
+ * left that what is new must lie there too. Any context.
+ */
+u64 pav_group_unwanted(struct pav_group *g);
+
+static inline void pav_group_changed(struct pav_group *g)
+{
+	void (*changed)(void *ctx) = READ_ONCE(g->changed);
+
+	if (changed)
+		changed(g->changed_ctx);
+}
+
 /* Makes a group in memory from superblock @sb (copied); no I/O. -ENOMEM. */
 int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p);
 void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
@@ -97,7 +150,7 @@ void pav_make_uuid(u8 *uuid);	/* a random one (version 4); 16 bytes */
 /* The set with these members, made if need be; NULL: no memory, or too many sets. Process context. */
 struct pav_set *pav_group_set(struct pav_group *g, u64 members);
 
-/* The drives a new segment is to lie on: k+2 that work, spares standing in for failed members. Fewer when there are no more. */
+/* The drives a new segment is to lie on: k+2 that work; fewer when there are no more. */
 u64 pav_group_members(struct pav_group *g, u32 seg);
 
 /*
@@ -106,11 +159,19 @@ u64 pav_group_members(struct pav_group *g, u32 seg);
  */
 bool pav_group_usable(struct pav_group *g, u64 members);
 
-/* Any context. The drive failed a write or vanished: see above. Idempotent. */
-void pav_group_fail_drive(struct pav_group *g, unsigned int slot, const char *why);
+enum pav_loss_reason {
+	PAV_LOSS_ERRED,			/* it failed a write */
+	PAV_LOSS_AWAY,			/* it vanished: it may come home */
+	PAV_LOSS_BY_HAND,		/* the administrator wants it out */
+};
+
+/* Any context. The drive is not to be used any more: see above. Idempotent. */
+void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_reason why_gone, const char *why);
+/* The same for an I/O that failed; one to a drive that another has replaced since says nothing. */
+void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why);
 /* True: @erased is covered by superblocks already. False: @w->fn will be called when it is (or when the group is faulted). Any context. */
 bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w);
-/* Largest number of drives gone from any set in use, were @gone gone. Lock held, or nobody else there. */
+/* Largest number of drives gone from, or lacking in, any segment, were @gone gone. Lock held, or nobody else there. */
 unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
 
 /*
@@ -120,8 +181,40 @@ unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
  */
 int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx);
 
-/* Were @gone gone: is data lost, or are fewer than k drives left? Then the group is faulted. */
+/*
+ * Were @gone gone: is data lost, could nothing be written that survives, or are fewer left than pav_group_needed()? Then the group is faulted. Lock held,
+ * or nobody else there.
+ */
 bool pav_group_too_few(struct pav_group *g, u64 gone);
+/*
+ * Without so many of those that are members, by the last commit, and no spares, nobody has the group open: k, or, where the group has become narrower, all
+ * but two; and never less than most, so that of two parts of a group only one can ever go on. Two halves of four may not meet.
+ */
+unsigned int pav_group_needed(const struct pav_group *g);
+
+/* ---- who sits where, while the group is open (member.c). Process context; one at a time ---- */
+
+/*
+ * Slot @slot, which has failed, is taken by the spare in slot @spare. That all segments in use lack @slot is durable. -EBUSY: it is not so any more;
+ * -EIO: faulted. Ends with a commit.
+ */
+int pav_group_take_over(struct pav_group *g, unsigned int slot, unsigned int spare);
+/* Is @dev a drive that was a member here and left by vanishing, as it was then? *@slot: its slot. -ENOENT, -EINVAL: no; errors as pav_probe(). */
+int pav_group_may_return(struct pav_group *g, struct pav_dev *dev, unsigned int *slot, struct pav_err *err);
+/*
+ * Blank drives join: as spares, or to make the group wider by as many data drives, for which there must be room in all buffers. Their superblock slots
+ * are cleared first. -ENOSPC: no slots for them; -EIO: one of them, or the group, does not work.
+ */
+int pav_group_join(struct pav_group *g, const struct pav_drive_arg *drives, unsigned int n, unsigned int grow, struct pav_err *err);
+/* The drive in @slot is to leave, or, @on false, to stay after all. Ends with a commit. -EIO */
+int pav_group_leaving(struct pav_group *g, unsigned int slot, bool on);
+/* Nothing lies in @slot any more and nobody reads there: it is empty from now on. Returns the drive, NULL if it was not there, in *@dev. -EIO */
+int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev);
+bool pav_group_slot_used(struct pav_group *g, unsigned int slot);	/* does any segment in use lie on it? Any context */
+int pav_recon_widen(struct pav_group *g, unsigned int width);	/* room for rows of @width cells; process; -ENOMEM */
+
+/* @dev is back in slot @slot; what it lacks is durable. -EBUSY, -EIO as above. */
+int pav_group_come_home(struct pav_group *g, unsigned int slot, struct pav_dev *dev);
 
 /*
  * A write to a member. Refused with -EIO, like every write, once the group is faulted (I7); held back while it is not sure that the group is still ours

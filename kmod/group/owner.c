@@ -57,20 +57,26 @@ static bool usable(struct pav_group *g, unsigned int slot)
 	return g->drives[slot].dev && !(READ_ONCE(g->gone) & BIT_ULL(slot));
 }
 
+/* Is what is known of the slot's stamp about the drive that has it now? */
+static bool counts(struct pav_group *g, unsigned int slot)
+{
+	return usable(g, slot) && g->owner.drives[slot].dev == READ_ONCE(g->drives[slot].dev);
+}
+
 /*
- * So many drives must take a stamp for a beat to count. Who would open the group must see data_drives of those that the superblocks do not call failed;
- * so he sees one of these at least. But all there are is always enough: of four drives, two may be lost, and the superblocks that are to say so wait for
- * the lease.
+ * So many drives must take a stamp for a beat to count. Who would open the group must see pav_group_needed() of those that the superblocks do not call
+ * failed; so he sees one of these at least. But all there are is always enough: of four drives, two may be lost, and the superblocks that are to say so wait
+ * for the lease.
  */
 static unsigned int owner_quorum(struct pav_group *g)
 {
-	unsigned int slot, left = 0, here = 0;
+	unsigned int slot, left = 0, here = 0, needed = pav_group_needed(g);
 
 	for (slot = 0; slot < g->slots; slot++) {
 		left += !(READ_ONCE(g->durable_gone) & BIT_ULL(slot)) && READ_ONCE(g->drives[slot].state) != PAV_DRIVE_EMPTY;
 		here += usable(g, slot);
 	}
-	return min(max(here, 1u), left < g->data_drives ? left : left - g->data_drives + 1);
+	return min(max(here, 1u), left < needed ? left : left - needed + 1);
 }
 
 static void fill_stamp(struct pav_owner *o, struct pav_d_owner *cell)
@@ -261,7 +267,7 @@ static bool advance(struct pav_group *g, unsigned int slot)
 		d->chain = 0;
 		if (d->io.error) {
 			d->beat = 0;
-			pav_group_fail_drive(g, slot, "its owner stamp cannot be written");
+			pav_group_io_failed(g, slot, &d->io, "its owner stamp cannot be written");
 		} else if (d->ours) {
 			d->kept = d->begun;
 			d->chain = d->ended - d->begun <= window(o) ? d->begun : 0;
@@ -287,6 +293,10 @@ static void beat(struct pav_group *g)
 		struct pav_owner_drive *d = &o->drives[slot];
 
 		/* Too early a look proves nothing, and would take the place of one that does. */
+		if (d->step == STEP_IDLE && d->dev != READ_ONCE(g->drives[slot].dev)) {
+			d->dev = READ_ONCE(g->drives[slot].dev);
+			d->beat = d->chain = d->kept = d->proved = 0;
+		}
 		if (!usable(g, slot) || d->step != STEP_IDLE || (all && d->chain && now < d->ended + gap(o)))
 			continue;
 		d->begun = pav_now_ns();
@@ -307,10 +317,10 @@ static void renew(struct pav_group *g)
 	for (slot = 0; slot < g->slots; slot++) {
 		u64 t = was_sure ? o->drives[slot].kept : o->drives[slot].proved;
 
-		if (!usable(g, slot) || t <= since)
+		if (!counts(g, slot) || t <= since)
 			continue;
 		for (other = 0, newer = 0; other < g->slots; other++)
-			newer += usable(g, other) && (was_sure ? o->drives[other].kept : o->drives[other].proved) >= t;
+			newer += counts(g, other) && (was_sure ? o->drives[other].kept : o->drives[other].proved) >= t;
 		if (newer >= quorum)
 			since = t;
 	}
@@ -370,6 +380,18 @@ static void owner_tick(struct pav_timer *t)
 	pav_work_queue(o->worker, &o->work);
 }
 
+void pav_owner_let_go_of(struct pav_group *g, unsigned int slot)
+{
+	struct pav_owner *o = &g->owner;
+
+	if (!o->started)
+		return;
+	/* Who still saw the drive has begun his I/O then, or has not. */
+	pav_work_flush(o->worker);
+	while (smp_load_acquire(&o->drives[slot].step) != STEP_IDLE)
+		pav_sleep_ns(100000);
+}
+
 /* ---- taking over ---- */
 
 struct owner_seen {
@@ -419,6 +441,7 @@ static void all_io(struct pav_group *g, enum pav_io_op op)
 			fill_stamp(&g->owner, d->cell);
 			d->beat = le64_to_cpu(g->owner.stamp.beat);
 		}
+		d->dev = g->drives[slot].dev;
 		d->io.done = all_done;
 		d->io.ctx = &b;
 		atomic_inc(&b.pending);
@@ -502,7 +525,7 @@ static int first_look(struct owner_watch *w, struct pav_err *err)
 	struct pav_group *g = w->g;
 	unsigned int slot;
 
-	if (look(w, w->base) < g->data_drives)
+	if (look(w, w->base) < pav_group_needed(g))
 		return pav_fail(err, -EIO, "group %s: the owner stamps of too many drives cannot be read", g->name);
 	w->any = false;
 	for (slot = 0; slot < g->slots; slot++) {
@@ -561,7 +584,7 @@ static int watch(struct owner_watch *w, u64 time_ns, struct pav_err *err)
 		pav_sleep_ns(max_t(u64, stamp_interval(w) / 4, 1));
 		look(w, w->now);
 		slot = changed(w);
-		if (seen_throughout(w) < g->data_drives)
+		if (seen_throughout(w) < pav_group_needed(g))
 			return pav_fail(err, -EIO, "group %s: the owner stamps of too many drives cannot be read", g->name);
 		if (slot < 0)
 			continue;
@@ -654,14 +677,14 @@ static int claim(struct owner_watch *w, struct pav_err *err)
 		if (other >= 0)
 			return rival(w, other, err);
 		/* Most of those we see, so that two claims meet; and as many as are needed to open, so that an owner's quorum does. */
-		need = max_t(unsigned int, need / 2 + 1, g->data_drives);
+		need = max_t(unsigned int, need / 2 + 1, pav_group_needed(g));
 		for (slot = 0, n = 0, late = 0; slot < g->slots; slot++) {
 			bool there = w->now[slot].ours && w->now[slot].beat == le64_to_cpu(o->stamp.beat);
 
 			n += there;
 			late += there && !(timely & BIT_ULL(slot));
 		}
-		if (n < g->data_drives)
+		if (n < pav_group_needed(g))
 			return pav_fail(err, -EIO, "group %s: the owner stamp could be written to %u drives only; see the kernel's log for the others", g->name,
 					n);
 		if (n - late >= need && pav_now_ns() - began < o->fence_ns / 2) {
@@ -699,10 +722,11 @@ static int prepare(struct pav_group *g, const struct pav_open_params *p)
 	s->interval_ms = cpu_to_le32(ms);
 	s->fence_ms = cpu_to_le32(ms * PAV_OWNER_FENCE);
 	s->opened = cpu_to_le64(pav_real_seconds());
-	o->drives = pav_alloc(sizeof(*o->drives) * g->slots);
+	/* With room for drives that join. */
+	o->drives = pav_alloc(sizeof(*o->drives) * PAV_MAX_DRIVES);
 	if (!o->drives)
 		return -ENOMEM;
-	for (slot = 0; slot < g->slots; slot++) {
+	for (slot = 0; slot < PAV_MAX_DRIVES; slot++) {
 		o->drives[slot].cell = pav_alloc_cells(1);
 		if (!o->drives[slot].cell)
 			return -ENOMEM;
@@ -811,7 +835,8 @@ void pav_owner_release(struct pav_group *g)
 	}
 	if (o->worker)
 		pav_worker_destroy(o->worker);
-	for (slot = 0; o->drives && slot < g->slots; slot++)
-		pav_free_cells(o->drives[slot].cell, 1);
+	for (slot = 0; o->drives && slot < PAV_MAX_DRIVES; slot++)
+		if (o->drives[slot].cell)
+			pav_free_cells(o->drives[slot].cell, 1);
 	pav_free(o->drives);
 }

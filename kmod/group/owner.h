@@ -26,6 +26,7 @@ struct pav_failure_wait;
 /* The stamp on one drive. A round reads it, and writes the next if it was ours. Only the owner's worker uses it, but for @step. */
 struct pav_owner_drive {
 	struct pav_io io;
+	struct pav_dev *dev;	/* what all this is about: another drive may be given the slot */
 	struct pav_d_owner *cell;
 	unsigned int step;	/* enum in owner.c; completions raise it */
 	bool ours;		/* this round's read found our stamp */
@@ -78,6 +79,9 @@ void pav_owner_release(struct pav_group *g);
 bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w);
 /* The same, asleep. False: the group is not ours any more. Process context. */
 bool pav_owner_wait(struct pav_group *g);
+
+/* Slot @slot is not to be used any more: returns when no I/O of ours goes on there. Process context. */
+void pav_owner_let_go_of(struct pav_group *g, unsigned int slot);
 
 /* Keeps a write until the lease is renewed, and then submits it, or fails it. Any context. */
 void pav_owner_hold(struct pav_group *g, unsigned int slot, struct pav_io *io, u64 block, unsigned int cells, void *buf);

@@ -270,6 +270,45 @@ int pav_engine_wipe(const struct pav_drive_arg *drives, unsigned int n, struct p
 	return error;
 }
 
+/* ---- a drive that comes back ---- */
+
+int pav_group_may_return(struct pav_group *g, struct pav_dev *dev, unsigned int *slot, struct pav_err *err)
+{
+	struct pav_d_superblock *sb = pav_alloc_cells(1), *cell = pav_alloc_cells(1);
+	const char *name = pav_dev_name(dev);
+	int error = -ENOMEM;
+	struct pav_drive *d;
+	unsigned int i;
+
+	if (sb && cell)
+		error = read_superblock(dev, sb, cell, err);
+	else
+		pav_fail(err, error, "drive %s: out of memory", name);
+	if (error)
+		goto out;
+	for (i = 0; i < g->slots; i++)
+		if (g->drives[i].state != PAV_DRIVE_EMPTY && !memcmp(g->drives[i].uuid, sb->drive_uuid, 16))
+			break;
+	d = &g->drives[i];
+	*slot = i;
+	if (memcmp(sb->group_uuid, g->uuid, 16) != 0)
+		error = pav_fail(err, -EINVAL, "drive %s belongs to group %s, not to %s", name, sb->name, g->name);
+	else if (i == g->slots)
+		error = pav_fail(err, -ENOENT, "drive %s is no member of group %s any more: wipe it, and add it as a new drive", name, g->name);
+	else if (d->state != PAV_DRIVE_FAILED)
+		error = pav_fail(err, -EEXIST, "group %s: drive %u is there: %s is a copy of it, or is in use already", g->name, i, name);
+	else if (!d->away)
+		error = pav_fail(err, -EINVAL, "group %s: drive %u (%s) did not merely vanish, it failed: replace it", g->name, i, name);
+	else if (le64_to_cpu(sb->generation) < d->generation)
+		error = pav_fail(err, -EINVAL, "group %s: drive %u (%s) is not as it was when it left: wipe it, and add it as a new drive", g->name, i, name);
+out:
+	if (sb)
+		pav_free_cells(sb, 1);
+	if (cell)
+		pav_free_cells(cell, 1);
+	return error;
+}
+
 /* ---- open ---- */
 
 int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_err *err)
@@ -324,12 +363,15 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 		goto out;
 	}
 	for (i = 0; i < n; i++) {
-		unsigned int slot = le16_to_cpu(all[i].slot);
+		unsigned int slot = 0;
 		const char *why = NULL;
 
 		if (!all[i].magic[0])
 			continue;
-		if (slot >= g->slots || memcmp(g->drives[slot].uuid, all[i].drive_uuid, 16) != 0)
+		/* By its identity: a spare takes another slot when it takes part, and its own superblock may not say so yet. */
+		while (slot < g->slots && (g->drives[slot].state == PAV_DRIVE_EMPTY || memcmp(g->drives[slot].uuid, all[i].drive_uuid, 16) != 0))
+			slot++;
+		if (slot == g->slots)
 			why = "is no member any more";
 		else if (g->drives[slot].state == PAV_DRIVE_FAILED)
 			why = "failed earlier and comes back only through rebuild";
@@ -338,6 +380,8 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 		if (why) {
 			pav_reached("stale drive refused");
 			pav_log(PAV_WARN, "%s: drive %s (slot %u) %s", g->name, pav_dev_name(drives[i].dev), slot, why);
+			if (slot < g->slots && g->drives[slot].state == PAV_DRIVE_FAILED)
+				g->drives[slot].back = drives[i].dev;
 			continue;
 		}
 		for (j = 0; j < i; j++)
@@ -353,8 +397,11 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 		g->uneven |= g->drives[slot].generation != le64_to_cpu(all[newest].generation);
 	}
 	for (i = 0; i < g->slots; i++)
-		if (!g->drives[i].dev && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_SPARE)) {
+		if (!g->drives[i].dev && g->drives[i].state != PAV_DRIVE_EMPTY && g->drives[i].state != PAV_DRIVE_FAILED) {
 			pav_reached("opened without a drive");
+			g->drives[i].away = true;
+			/* What all members had when the newest superblock was written. */
+			g->drives[i].generation = le64_to_cpu(all[newest].admit_generation);
 			pav_log(PAV_WARN, "%s: drive %u (last seen at %s) is missing", g->name, i, g->drives[i].path);
 			g->gone |= BIT_ULL(i);
 		}

@@ -13,6 +13,36 @@ static void seg_dirty(struct pav_log *log, u32 seg)
 	WRITE_ONCE(log->seg_dirty[seg / PAV_SEGS_PER_NODE], 1);
 }
 
+void pav_log_lack(struct pav_log *log, u32 seg, u64 clear, u64 add)
+{
+	if (pav_group_lack(log->g, log->seg[seg].set, seg, clear, add))
+		seg_dirty(log, seg);
+}
+
+void pav_log_rebuilt(struct pav_log *log, u32 seg, u64 slots, u32 losses)
+{
+	if (pav_group_rebuilt(log->g, log->seg[seg].set, seg, slots, losses))
+		seg_dirty(log, seg);
+}
+
+void pav_log_lack_in_use(struct pav_log *log, u32 seg, u64 slots)
+{
+	struct pav_segment *s = &log->seg[seg];
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	if (s->state == PAV_SEG_DATA || s->state == PAV_SEG_META)
+		pav_log_lack(log, seg, 0, slots);
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+bool pav_log_seg_usable(const struct pav_stream *s)
+{
+	const struct pav_group *g = s->log->g;
+
+	return pav_group_usable(s->log->g, s->set->members) && !(READ_ONCE(g->lacks[s->seg]) & ~READ_ONCE(g->gone));
+}
+
 void pav_log_live(struct pav_log *log, u64 loc, int delta)
 {
 	u32 seg = pav_loc_seg(loc);
@@ -37,6 +67,7 @@ void pav_log_seg_free(struct pav_log *log, u32 seg)
 	if (s->state == PAV_SEG_META)
 		log->meta_segs--;
 	atomic_dec(&s->set->segments);
+	pav_group_lack(log->g, s->set, seg, ~0ULL, 0);
 	s->state = PAV_SEG_FREE;
 	s->stale = true;
 	if (atomic_xchg(&s->dead, 0))
@@ -56,6 +87,7 @@ void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *
 	d->members = cpu_to_le64(s->set->members);
 	d->seq = cpu_to_le64(s->seq);
 	d->live = cpu_to_le32(atomic_read(&s->live));
+	d->lacks = cpu_to_le64(READ_ONCE(log->g->lacks[seg]));
 }
 
 /* Takes a free segment out of the pool, or returns -1. Lock held. @keep: so many are left for others. */
@@ -92,6 +124,17 @@ static void seg_open(struct pav_log *log, u32 seg, struct pav_set *set, enum pav
 	atomic_inc(&set->segments);
 	log->meta_segs += state == PAV_SEG_META;
 	seg_dirty(log, seg);
+	if (state == PAV_SEG_META)
+		pav_log_lack(log, seg, 0, READ_ONCE(log->g->gone));
+}
+
+void pav_log_lack_meta(struct pav_log *log)
+{
+	u32 i;
+
+	for (i = 0; i < log->g->segments; i++)
+		if (READ_ONCE(log->seg[i].state) == PAV_SEG_META && (READ_ONCE(log->seg[i].open) || READ_ONCE(log->seg[i].prepared)))
+			pav_log_lack(log, i, 0, READ_ONCE(log->g->gone));
 }
 
 /* A reserved segment for data, or a free one for metadata, on drives that all work. False: none now; a checkpoint was asked for if it may help. */
@@ -187,6 +230,20 @@ void pav_log_close_segment(struct pav_stream *s)
 	s->has_seg = false;
 }
 
+void pav_log_leave_segments(struct pav_log *log, bool all)
+{
+	unsigned int i;
+
+	for (i = 0; i <= log->nstreams; i++) {
+		struct pav_stream *s = &log->streams[i];
+
+		mutex_lock(&s->turn);
+		if (s->has_seg && (all || !pav_log_seg_usable(s)))
+			pav_log_close_segment(s);
+		mutex_unlock(&s->turn);
+	}
+}
+
 int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
 {
 	struct pav_stream *s = &log->streams[log->nstreams];
@@ -195,7 +252,7 @@ int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
 	int error = 0;
 
 	/* The stream is idle: the checkpoint is its only user. */
-	rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
+	rows = s->has_seg && pav_log_seg_usable(s) ? log->g->segment_blocks - s->row : 0;
 	while (rows + log->meta_ready * log->g->segment_blocks < pav_log_meta_rows(log, cells)) {
 		u64 members = pav_group_members(log->g, log->cursor);
 		struct pav_set *set = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
@@ -373,6 +430,7 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 	if (s->state == PAV_SEG_DATA)
 		atomic_set(&s->live, le32_to_cpu(d->live));
 	atomic_inc(&s->set->segments);
+	pav_group_lack(log->g, s->set, seg, 0, le64_to_cpu(d->lacks));
 	log->free--;
 	return 0;
 }

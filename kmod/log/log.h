@@ -34,6 +34,7 @@ struct pav_segment {
 	bool open;			/* a stream writes to it */
 	bool stale;			/* FREE, and the drives still carry what it held */
 	bool replaying;			/* replay may need what is in it: not to be used again before the checkpoint that ends replay */
+	bool held;			/* somebody works on it: not to be freed */
 	bool prepared;			/* META, set aside for the checkpoint under way, nothing in it yet */
 	u64 seq;			/* when it was opened */
 };
@@ -173,6 +174,7 @@ struct pav_log {
 /* ---- life (log.c) ---- */
 int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_ops *ops, unsigned int streams);	/* process; -ENOMEM */
 void pav_log_free(struct pav_log *log);		/* nothing in flight */
+int pav_log_widen(struct pav_log *log, unsigned int width);	/* room for stripes of @width columns, while they are written or not; -ENOMEM */
 /* From here on stripes may be written: the segment table is loaded, replay is done. */
 void pav_log_start(struct pav_log *log);
 
@@ -202,8 +204,25 @@ int pav_log_reserve_meta(struct pav_log *log, unsigned int cells);
 /* ---- segments (log.c) ---- */
 bool pav_log_open_segment(struct pav_stream *s);	/* with the stream's turn; sleeps for metadata only. False: none to be had now */
 void pav_log_close_segment(struct pav_stream *s);
+void pav_log_leave_segments(struct pav_log *log, bool all);	/* every stream its segment, if it may not write to it any more, or @all. Process; no checkpoint runs */
 void pav_log_seg_free(struct pav_log *log, u32 seg);		/* log->lock held */
 void pav_log_live(struct pav_log *log, u64 loc, int delta);	/* any context */
+void pav_log_lack(struct pav_log *log, u32 seg, u64 clear, u64 add);	/* as pav_group_lack(), remembered by the next checkpoint. Any context */
+/*
+ * What a checkpoint writes after its image of the table must not be news to that. So before: metadata segments that will be written to lack what is gone.
+ * By the checkpoint. What fails later is FAILED in its commit; what is FAILED at open all metadata lacks.
+ */
+void pav_log_lack_meta(struct pav_log *log);
+void pav_log_rebuilt(struct pav_log *log, u32 seg, u64 slots, u32 losses);	/* as pav_group_rebuilt() */
+void pav_log_lack_in_use(struct pav_log *log, u32 seg, u64 slots);	/* the same, if the segment is in use and has these slots */
+/*
+ * Holds segment @seg, if it is in use and nothing more will be written to it: it will not be freed before pav_log_let_go(). One at a time for each who
+ * does; whoever it is, at most one holds it. Any context.
+ */
+bool pav_log_hold(struct pav_log *log, u32 seg);
+void pav_log_let_go(struct pav_log *log, u32 seg);
+/* May the stream write on to its segment? Not if a drive has gone, nor if a drive that is there lacks some of it. With the turn. */
+bool pav_log_seg_usable(const struct pav_stream *s);
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
 
 /* ---- space (space.c) ---- */
@@ -235,6 +254,7 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
  * hope already. Process context.
  */
 bool pav_log_check_starved(struct pav_log *log, bool give_up);
+u64 pav_log_capacity_without(struct pav_log *log, unsigned int drives);	/* the same, were there so many drives less */
 u64 pav_log_capacity(struct pav_log *log);	/* cells of user data that may be alive */
 
 /* Must users wait until the garbage collector has won a segment? Any context. */
@@ -257,6 +277,11 @@ s64 pav_log_pool_locked(const struct pav_log *log);	/* the same, log->lock held 
 bool pav_log_gc_wanted(struct pav_log *log);	/* that is few, or users wait */
 /* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
+/* The closed data segment of which most lies on drives that are gone or about to leave, none of @but; -1: none does. */
+s64 pav_log_evacuee(struct pav_log *log, const unsigned long *but);
+bool pav_log_evacuation_room(struct pav_log *log);	/* … and is there room enough for moving it, so that nobody is kept waiting? */
+/* Segments in @state that lie there. Of metadata, checkpoints empty them. */
+u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */
 
 /* ---- replay (replay.c) ---- */

@@ -19,6 +19,7 @@ int pav_scan_io(struct pav_scan *s, unsigned int slot, enum pav_io_op op, u64 bl
 	atomic_set(&s->pending, 1);
 	io->done = io_done;
 	io->ctx = s;
+	s->ios++;
 	if (op == PAV_IO_WRITE)
 		pav_group_write(s->g, slot, io, block, 1, buf);
 	else
@@ -30,20 +31,21 @@ int pav_scan_io(struct pav_scan *s, unsigned int slot, enum pav_io_op op, u64 bl
 void pav_scan_read(struct pav_scan *s, u32 seg, u32 row, unsigned int rows, const u8 *slot, unsigned int n)
 {
 	struct pav_group *g = s->g;
-	u64 block = pav_group_cell(g, seg, row);
+	u64 block = pav_group_cell(g, seg, row), missing = pav_group_missing(g, seg);
 	unsigned int i, j;
 
 	init_completion(&s->all);
 	atomic_set(&s->pending, 1);
 	for (i = 0; i < n; i++) {
 		s->unread[i] = 0;
-		if (READ_ONCE(g->gone) & BIT_ULL(slot[i])) {
+		if (missing & BIT_ULL(slot[i])) {
 			s->unread[i] = (1u << rows) - 1;
 			continue;
 		}
 		s->io[i].done = io_done;
 		s->io[i].ctx = s;
 		atomic_inc(&s->pending);
+		s->ios++;
 		pav_drive_io(&g->drives[slot[i]], &s->io[i], PAV_IO_READ, block, rows, s->col[i]);
 	}
 	if (!atomic_dec_and_test(&s->pending))
@@ -203,7 +205,7 @@ int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const str
 				at.i = at.row - first;
 				if (!guess)
 					h = pav_scan_header(s, &at);
-				else if ((s->unread[at.c0] & (1u << at.i)) && !(covered[at.row % ARRAY_SIZE(covered)] & BIT_ULL(at.c0)))
+				else if ((s->thorough || (s->unread[at.c0] & (1u << at.i))) && !(covered[at.row % ARRAY_SIZE(covered)] & BIT_ULL(at.c0)))
 					h = pav_scan_guess(s, &at);
 				else
 					continue;
@@ -225,19 +227,26 @@ int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const str
 	return error;
 }
 
-int pav_scan_init(struct pav_scan *s, struct pav_log *log)
+int pav_scan_widen(struct pav_scan *s, unsigned int width)
 {
 	unsigned int i;
 
-	s->log = log;
-	s->g = log->g;
-	for (i = 0; i < log->g->slots; i++) {
-		s->col[i] = pav_alloc_cells(PAV_SCAN_ROWS);
-		s->scratch[i] = pav_alloc_cells(1);
+	for (i = 0; i < width; i++) {
+		if (!s->col[i])
+			s->col[i] = pav_alloc_cells(PAV_SCAN_ROWS);
+		if (!s->scratch[i])
+			s->scratch[i] = pav_alloc_cells(1);
 		if (!s->col[i] || !s->scratch[i])
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+int pav_scan_init(struct pav_scan *s, struct pav_log *log)
+{
+	s->log = log;
+	s->g = log->g;
+	return pav_scan_widen(s, log->g->data_drives + 2);
 }
 
 void pav_scan_free(struct pav_scan *s)

@@ -14,6 +14,8 @@ struct pav_scan {
 	struct pav_log *log;
 	struct pav_group *g;
 	u64 log_id, after;			/* headers of this log (0: any), newer than that */
+	bool thorough;				/* look for headers that are rotten, too, rather than unreadable */
+	u64 ios;				/* on drives */
 
 	u8 *col[PAV_MAX_DRIVES];		/* rows that were read, by column of the segment, or by position in a stripe */
 	u16 unread[PAV_MAX_DRIVES];		/* of those, the rows that could not be read */
@@ -25,6 +27,7 @@ struct pav_scan {
 
 int pav_scan_init(struct pav_scan *s, struct pav_log *log);	/* @s zeroed; -ENOMEM; then free all the same */
 void pav_scan_free(struct pav_scan *s);
+int pav_scan_widen(struct pav_scan *s, unsigned int width);	/* room for @width columns, in use or not; -ENOMEM */
 
 /* One cell, to or from @buf; waits. */
 int pav_scan_io(struct pav_scan *s, unsigned int slot, enum pav_io_op op, u64 block, void *buf);

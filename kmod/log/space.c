@@ -13,8 +13,8 @@
  */
 #include "log.h"
 
-/* Data cells of a segment opened now. */
-static u32 segment_cells(const struct pav_log *log)
+/* Data cells of a segment opened now, were there so many drives less. */
+static u32 segment_cells_without(const struct pav_log *log, unsigned int drives)
 {
 	const struct pav_group *g = log->g;
 	unsigned int slot, alive = 0;
@@ -22,9 +22,14 @@ static u32 segment_cells(const struct pav_log *log)
 	for (slot = 0; slot < g->slots; slot++) {
 		u8 state = READ_ONCE(g->drives[slot].state);
 
-		alive += (state == PAV_DRIVE_ACTIVE || state == PAV_DRIVE_SPARE) && !(READ_ONCE(g->gone) & BIT_ULL(slot));
+		alive += state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot));
 	}
-	return g->segment_blocks * clamp_t(int, (int)alive - 2, 1, g->data_drives);
+	return g->segment_blocks * clamp_t(int, (int)(alive - drives) - 2, 1, g->data_drives);
+}
+
+static u32 segment_cells(const struct pav_log *log)
+{
+	return segment_cells_without(log, 0);
 }
 
 /* Segments for two checkpoints of the largest kind, and one that is half used. */
@@ -87,7 +92,7 @@ u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
 static u64 meta_rows_left(struct pav_log *log)
 {
 	struct pav_stream *s = &log->streams[log->nstreams];
-	u64 rows = s->has_seg && pav_group_usable(log->g, s->set->members) ? log->g->segment_blocks - s->row : 0;
+	u64 rows = s->has_seg && pav_log_seg_usable(s) ? log->g->segment_blocks - s->row : 0;
 	unsigned long flags;
 
 	spin_lock_irqsave(&log->lock, flags);
@@ -110,7 +115,7 @@ bool pav_log_meta_short(struct pav_log *log)
  * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata needs, what is open
  * and what is set apart for streams is more than that; and of the rest an eighth is to be dead, or there is no segment that pays.
  */
-u64 pav_log_capacity(struct pav_log *log)
+u64 pav_log_capacity_without(struct pav_log *log, unsigned int drives)
 {
 	u32 segments = log->g->segments, taken, most = segments * (u64)(100 - log->g->reserve_percent) / 100;
 	unsigned long flags;
@@ -119,7 +124,12 @@ u64 pav_log_capacity(struct pav_log *log)
 	taken = log->meta_segs + pav_log_data_keep(log) + log->nstreams + log->replay_target;
 	spin_unlock_irqrestore(&log->lock, flags);
 	taken = taken < segments ? segments - taken : 0;
-	return (u64)min_t(u32, most, taken - DIV_ROUND_UP(taken, 8)) * segment_cells(log);
+	return (u64)min_t(u32, most, taken - DIV_ROUND_UP(taken, 8)) * segment_cells_without(log, drives);
+}
+
+u64 pav_log_capacity(struct pav_log *log)
+{
+	return pav_log_capacity_without(log, 0);
 }
 
 bool pav_log_check_starved(struct pav_log *log, bool give_up)
@@ -151,6 +161,13 @@ static bool in_replay(const struct pav_log *log, u32 seg)
 	return false;
 }
 
+/* Lock held. */
+static bool is_closed(const struct pav_log *log, u32 seg)
+{
+	const struct pav_segment *s = &log->seg[seg];
+
+	return !s->open && !s->prepared && !s->held && !s->replaying && !in_replay(log, seg);
+}
 
 /* Is @seg in @state, and nothing more will be written to it, nor looked for by a replay once the checkpoint under way is committed? */
 static bool closed(struct pav_log *log, u32 seg, enum pav_segment_state state)
@@ -160,10 +177,35 @@ static bool closed(struct pav_log *log, u32 seg, enum pav_segment_state state)
 	bool is;
 
 	spin_lock_irqsave(&log->lock, flags);
-	is = s->state == state && !s->open && !s->prepared && !s->replaying && !in_replay(log, seg);
+	is = s->state == state && is_closed(log, seg);
 	spin_unlock_irqrestore(&log->lock, flags);
 	return is;
 }
+
+bool pav_log_hold(struct pav_log *log, u32 seg)
+{
+	struct pav_segment *s = &log->seg[seg];
+	unsigned long flags;
+	bool held;
+
+	spin_lock_irqsave(&log->lock, flags);
+	/* What nothing is alive in may be about to be freed already. */
+	held = (s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && atomic_read(&s->live) && is_closed(log, seg);
+	if (held)
+		s->held = true;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return held;
+}
+
+void pav_log_let_go(struct pav_log *log, u32 seg)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	log->seg[seg].held = false;
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
 /* ---- the garbage collector's ---- */
 
 s64 pav_log_pool_locked(const struct pav_log *log)
@@ -212,8 +254,11 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 
 		if (READ_ONCE(s->state) != PAV_SEG_DATA || !set || test_bit(i, but))
 			continue;
-		/* With drives lost, a segment that is won may hold less than this one: what it takes to hold what is alive is what it costs. */
-		room = min_t(u64, now_cells, (u64)log->g->segment_blocks * (set->n - 2));
+		/*
+		 * What a segment holds that is won: with drives lost, it may be less than this one does; with drives added, more, and then it pays to write
+		 * anew what is alive even if that is all.
+		 */
+		room = now_cells;
 		live = atomic_read(&s->live);
 		if (!live || live > room - room / 16)
 			continue;
@@ -228,6 +273,54 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 		}
 	}
 	return victim;
+}
+
+/* ---- what lies where it should not ---- */
+
+s64 pav_log_evacuee(struct pav_log *log, const unsigned long *but)
+{
+	u64 unwanted = pav_group_unwanted(log->g);
+	unsigned int most = 0, n;
+	s64 found = -1;
+	u32 i;
+
+	for (i = 0; unwanted && i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+		const struct pav_set *set = READ_ONCE(s->set);
+
+		if (READ_ONCE(s->state) != PAV_SEG_DATA || !set || test_bit(i, but) || !atomic_read(&s->live))
+			continue;
+		n = hweight64(set->members & unwanted);
+		if (n > most && closed(log, i, PAV_SEG_DATA)) {
+			most = n;
+			found = i;
+		}
+	}
+	return found;
+}
+
+bool pav_log_evacuation_room(struct pav_log *log)
+{
+	unsigned long flags;
+	bool room;
+
+	spin_lock_irqsave(&log->lock, flags);
+	room = log->free > pav_log_data_keep(log) + log->replay_target;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return room;
+}
+
+u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state)
+{
+	u64 unwanted = pav_group_unwanted(log->g);
+	u32 i, n = 0;
+
+	for (i = 0; unwanted && i < log->g->segments; i++) {
+		const struct pav_set *set = READ_ONCE(log->seg[i].set);
+
+		n += READ_ONCE(log->seg[i].state) == state && set && (set->members & unwanted);
+	}
+	return n;
 }
 
 /* ---- segments that died ---- */
@@ -321,6 +414,7 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 	enum { BUCKETS = 12 };				/* three quarters alive: not worth it */
 	u64 left = meta_rows_left(log), need = pav_log_meta_rows(log, own) + log->meta_margin, live[BUCKETS] = {}, sum = 0, budget;
 	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives, cells = segment_cells(log);
+	u64 unwanted = pav_group_unwanted(log->g);
 	unsigned int b, top = 0;
 	unsigned long flags;
 
@@ -329,7 +423,7 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 	spin_lock_irqsave(&log->lock, flags);
 	if (left >= 2 * log->meta_margin + log->g->segment_blocks &&
 	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), cells)))
-		goto out;
+		goto misplaced;
 	for (i = 0; i < log->g->segments; i++)
 		if (may_empty(&log->seg[i])) {
 			b = sixteenths(&log->seg[i], room);
@@ -355,9 +449,21 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 	/* No gain? Then let it be. With the table's blocks that moving changes, and headers. */
 	if ((u64)n * room <= sum + sum / 2 + sum / 8) {
 		bitmap_zero(victims, log->g->segments);
-		n = 0;
+		n = sum = 0;
 	}
-out:
+misplaced:
+	/* And what should lie elsewhere, as far as there is room for it. */
+	budget -= min_t(u64, budget, sum);
+	for (i = 0; unwanted && i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if (!may_empty(s) || !(s->set->members & unwanted) || test_bit(i, victims) || atomic_read(&s->live) > budget)
+			continue;
+		pav_reached("metadata segment evacuated");
+		budget -= atomic_read(&s->live);
+		__set_bit(i, victims);
+		n++;
+	}
 	spin_unlock_irqrestore(&log->lock, flags);
 	return n;
 }

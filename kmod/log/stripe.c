@@ -121,6 +121,7 @@ static void stripe_erase(struct pav_stripe *st, unsigned int column, unsigned in
 	st->erased |= BIT_ULL(column);
 	st->erased_slots |= BIT_ULL(slot);
 	spin_unlock_irqrestore(&st->stream->lock, flags);
+	pav_log_lack(st->stream->log, st->seg, 0, BIT_ULL(slot));
 }
 
 static unsigned int stripe_slot(const struct pav_stripe *st, unsigned int column)
@@ -136,8 +137,7 @@ static void stripe_written(struct pav_io *io)
 		unsigned int column = io - st->io, slot = stripe_slot(st, column);
 
 		stripe_erase(st, column, slot);
-		atomic64_inc(&st->stream->log->g->drives[slot].errors);
-		pav_group_fail_drive(st->stream->log->g, slot, "a write failed");
+		pav_group_io_failed(st->stream->log->g, slot, io, "a write failed");
 	}
 	stripe_column_down(st);
 }
@@ -504,7 +504,7 @@ static bool stream_has_room(struct pav_stream *s)
 {
 	struct pav_log *log = s->log;
 
-	if (s->has_seg && !pav_group_usable(log->g, s->set->members)) {
+	if (s->has_seg && !pav_log_seg_usable(s)) {
 		pav_reached("segment left early, a drive is gone");
 		pav_log_close_segment(s);
 	}
@@ -670,9 +670,35 @@ void pav_log_end_batch(struct pav_stream *s)
 
 /* ---- life ---- */
 
+static int stream_widen(struct pav_stream *s, unsigned int width)
+{
+	unsigned int i, c;
+
+	for (i = 0; i < PAV_STRIPES_PER_STREAM; i++)
+		for (c = 0; c < width; c++) {
+			struct pav_stripe *st = &s->stripes[i];
+
+			if (!st->col[c])
+				st->col[c] = pav_alloc_cells(s->log->max_rows);
+			if (!st->col[c])
+				return -ENOMEM;
+		}
+	return 0;
+}
+
+int pav_log_widen(struct pav_log *log, unsigned int width)
+{
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; i <= log->nstreams && !error; i++)
+		error = stream_widen(&log->streams[i], width);
+	return error;
+}
+
 int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta)
 {
-	unsigned int i, c, width = min_t(u32, log->g->data_drives + 2, PAV_MAX_DRIVES);
+	unsigned int i;
 
 	s->log = log;
 	s->meta = meta;
@@ -685,18 +711,11 @@ int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta)
 	pav_work_init(&s->work, stream_work);
 	s->worker = pav_worker_create(meta ? "meta" : "log");
 	s->stripes = pav_alloc(sizeof(*s->stripes) * PAV_STRIPES_PER_STREAM);
-	if (!s->worker || !s->stripes)
+	if (!s->worker || !s->stripes || stream_widen(s, log->g->data_drives + 2))
 		return -ENOMEM;
 	for (i = 0; i < PAV_STRIPES_PER_STREAM; i++) {
-		struct pav_stripe *st = &s->stripes[i];
-
-		st->stream = s;
-		for (c = 0; c < width; c++) {
-			st->col[c] = pav_alloc_cells(log->max_rows);
-			if (!st->col[c])
-				return -ENOMEM;
-		}
-		list_add_tail(&st->link, &s->free);
+		s->stripes[i].stream = s;
+		list_add_tail(&s->stripes[i].link, &s->free);
 	}
 	return 0;
 }

@@ -317,7 +317,7 @@ static void run_issue(struct pav_req *req, unsigned int idx, unsigned int n, u64
 		return;
 	}
 	slot = pav_loc_slot(g, loc);
-	if (READ_ONCE(g->gone) & BIT_ULL(slot)) {
+	if (pav_group_missing(g, seg) & BIT_ULL(slot)) {
 		pav_reached("read from a drive that is gone");
 		repair_mark(req, idx, n);
 		return;

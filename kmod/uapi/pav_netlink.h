@@ -118,6 +118,8 @@ enum pav_drive_state {
 	PAV_DRIVE_ACTIVE,
 	PAV_DRIVE_SPARE,
 	PAV_DRIVE_FAILED,	/* comes back only through rebuild */
+	PAV_DRIVE_LEAVING,	/* in use, but nothing new is written to it: what it holds is moved to the others */
+	PAV_DRIVE_REBUILDING,	/* ACTIVE, and not everything it should hold is there yet; shown, never stored */
 };
 
 enum pav_event {
@@ -136,6 +138,11 @@ enum pav_event {
 	PAV_EVENT_VOLUME_CHANGED,
 	PAV_EVENT_OWNER_LATE,		/* VALUE: ms for which the owner stamp was not renewed. Writes wait until it is known that the group is still ours */
 	PAV_EVENT_OWNER_LOST,		/* another host has taken the group over; VALUE: its epoch. GROUP_FAULTED follows */
+	PAV_EVENT_DRIVE_JOINED,		/* as a member, or in the place of another, or back from where it was */
+	PAV_EVENT_DRIVE_REMOVED,	/* nothing lies on it any more */
+	PAV_EVENT_REBUILD_STARTED,	/* VALUE: segments */
+	PAV_EVENT_REBUILD_DONE,		/* VALUE: cells written */
+	PAV_EVENT_SCRUB_DONE,		/* VALUE: cells healed */
 	__PAV_EVENT_MAX,
 	PAV_EVENT_MAX = __PAV_EVENT_MAX - 1
 };

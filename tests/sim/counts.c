@@ -4,6 +4,7 @@
 
 #include "log/log.h"
 #include "map/map.h"
+#include "../../raid6/raid6.h"
 
 u32 sim_segments(struct pav_volume *vol)
 {
@@ -42,5 +43,51 @@ const char *sim_wrong_mapped(struct pav_volume *vol, u64 mapped, char *text, siz
 	if (mapped == (u64)atomic64_read(&vol->mapped))
 		return NULL;
 	snprintf(text, room, "it counts %lld cells mapped, the map has %llu", (long long)atomic64_read(&vol->mapped), (unsigned long long)mapped);
+	return text;
+}
+
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+{
+	static u8 there[PAV_MAX_DRIVES][PAV_CELL_BYTES], parity[2][PAV_CELL_BYTES];
+	struct pav_group *g = vol->map->log->g;
+	u32 crc, birth;
+	u64 loc = pav_map_lookup(vol, lba, &crc, &birth);
+	const struct pav_set *set;
+	unsigned int i, k, target, nbad = 0;
+	int bad[2] = { -1, -1 };
+	void *cells[PAV_MAX_DRIVES];
+	u64 missing;
+
+	if (!loc)
+		return NULL;
+	set = g->sets[pav_loc_set(loc)];
+	missing = pav_group_missing(g, pav_loc_seg(loc));
+	k = pav_loc_width(loc) - 2;
+	target = (pav_loc_col(loc) + set->n - pav_loc_c0(loc)) % set->n;
+	for (i = 0; i < k + 2; i++) {
+		unsigned int slot = set->slot[(pav_loc_c0(loc) + i) % set->n];
+		const void *cell;
+
+		cells[i] = there[i];
+		if (missing & BIT_ULL(slot)) {
+			if (nbad == 2)
+				goto wrong;
+			bad[nbad++] = i;
+			continue;
+		}
+		cell = peek(ctx, g->drives[slot].dev, pav_group_cell(g, pav_loc_seg(loc), pav_loc_row(loc)));
+		if (cell)
+			memcpy(there[i], cell, PAV_CELL_BYTES);
+		else
+			memset(there[i], 0, PAV_CELL_BYTES);
+	}
+	if (nbad)
+		pav_raid6_recover(g->impl, k, PAV_CELL_BYTES, cells, bad[0], bad[1]);
+	pav_raid6_encode(g->impl, k, PAV_CELL_BYTES, (const void *const *)cells, parity[0], parity[1]);
+	if (pav_crc32c(0, there[target], PAV_CELL_BYTES) == crc && !memcmp(parity[0], there[k], PAV_CELL_BYTES) && !memcmp(parity[1], there[k + 1], PAV_CELL_BYTES))
+		return NULL;
+wrong:
+	snprintf(text, room, "cell %llu: its row (segment %u, row %u, %u cells from column %u on) is not what it should be on the drives, and nobody knows: missing %llx",
+		 (unsigned long long)lba, (u32)pav_loc_seg(loc), (u32)pav_loc_row(loc), (u32)pav_loc_width(loc), (u32)pav_loc_c0(loc), (unsigned long long)missing);
 	return text;
 }

@@ -311,6 +311,16 @@ void Load::check_counts()
 		fail("%s", text);
 }
 
+void Load::check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block))
+{
+	char text[300];
+
+	for (VolumeModel *v : living())
+		for (auto lba = v->oracle.next_touched(0); lba && *lba < v->record->cells; lba = v->oracle.next_touched(*lba + 1))
+			if (sim_wrong_row(v->handle, *lba, peek, nullptr, text, sizeof text))
+				fail("volume %lu: %s", v->oracle.uid(), text);
+}
+
 // ---- reading everything back ----
 
 void Load::start_verify()

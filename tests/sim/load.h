@@ -73,6 +73,8 @@ public:
 
 	// Are the engine's counts of cells what its map says? Nobody may be at work. Process context.
 	void check_counts();
+	// The same for rows on the drives: see sim_wrong_row().
+	void check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block));
 
 	// ---- for a script, in place of users ----
 	// One request for the @nth volume; done when quiet() says so.

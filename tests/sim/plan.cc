@@ -11,7 +11,7 @@ Plan::Plan(uint64_t seed)
 
 	data_drives = rng.percent(8) ? 16 : static_cast<unsigned int>(rng.range(2, rng.percent(60) ? 4 : 8));
 	drives = data_drives + 2 + (rng.percent(20) ? static_cast<unsigned int>(rng.range(1, 2)) : 0);
-	spares = rng.percent(15) ? 1 : 0;
+	spares = rng.percent(30) ? static_cast<unsigned int>(rng.range(1, 2)) : 0;
 	const bool tall = rng.percent(8);	// segments that are higher than what replay looks ahead
 
 	segment_blocks = tall ? 256 : uint64_t{16} << rng.below(3);
@@ -102,6 +102,8 @@ Plan::Plan(uint64_t seed)
 		preemption = 0;	// so that "nothing is written after" has one meaning
 	}
 	drop_pair_at_end = rng.percent(60);
+	returns = faulty && rng.percent(60);
+	rebuild_rate = rng.percent(60) ? 0 : static_cast<unsigned int>(rng.range(2, 200));
 	churn = 0;
 	if (!spread && rng.percent(15)) {
 		segment_blocks = 16;
@@ -142,7 +144,8 @@ Plan::Plan(uint64_t seed)
 	// take for ever.
 	const uint64_t worst = std::max(latency.read, latency.write * latency.superblocks) * suspects_slower * (latency.slow ? 100 : 1);
 	const uint64_t asking = preemption ? 2 * (drives + spares) * 4 * preemption_ns / preemption : 0;
-	const uint64_t least_ns = std::max(std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking);
+	const uint64_t paused = preemption ? 20 * preemption_ns : 0;	// a round is on time if few of them come in it
+	const uint64_t least_ns = std::max({std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking, paused});
 
 	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), least_ns / 1'000'000));
 }
@@ -215,6 +218,7 @@ std::string Plan::describe() const
 	out += clock_jumps ? "clock-jumps " : "";
 	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";
+	out += returns ? "returns " : "";
 	return out;
 }
 

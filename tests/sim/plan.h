@@ -64,6 +64,10 @@ struct Plan {
 	FaultRates rates;
 	bool third_loss;
 	bool quick_loss;	// only where there were no other faults
+	bool returns;		// drives that vanished are plugged in again while the group is open; where all is whole again, others are the suspects
+	// Do drives come to hold what was never written there, unnoticed? Then only reading tells what is missing.
+	bool secret_harm() const { return rot || bad_blocks || rates.lost_write || rates.misdirected_write; }
+	unsigned int rebuild_rate;		// MiB a second; 0: no limit
 	bool drop_pair_at_end;			// verify once more without two drives
 };
 

@@ -15,7 +15,7 @@
 #define TOY_MAGIC	0x59544f54u
 #define TOY_CHUNKS	600		/* a volume's touched MiB */
 #define TOY_VOLUMES	16
-#define TOY_RESERVE	256		/* blocks that metadata has for itself */
+#define TOY_RESERVE	768		/* blocks that users do not write to: unmaps and metadata have them */
 
 enum toy_type { TOY_OPEN = 1, TOY_FAILED, TOY_DATA, TOY_UNMAP, TOY_VOLUME, TOY_DELETE };
 
@@ -598,6 +598,44 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 	memset(out, 0, sizeof(*out));
 	out->state = e->faulted ? PAV_GROUP_FAULTED : PAV_GROUP_ONLINE;
 	out->failed = hweight64(e->failed);
+	/* It repairs nothing, and knows of nothing that is missing: so it never says that all is there. */
+	out->missing = 1;
+}
+
+unsigned int pav_rebuild_rate_min, pav_rebuild_rate_max, pav_evacuate_delay;
+
+int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err *err)
+{
+	(void)e;
+	(void)dev;
+	return refuse(err, -EOPNOTSUPP, "drives do not come back");
+}
+
+int pav_engine_scrub(struct pav_engine *e, bool on, struct pav_err *err)
+{
+	(void)e;
+	(void)on;
+	(void)err;
+	return 0;
+}
+
+void pav_engine_tasks(struct pav_engine *e, struct pav_task_info *rebuild, struct pav_task_info *scrub)
+{
+	(void)e;
+	memset(rebuild, 0, sizeof(*rebuild));
+	memset(scrub, 0, sizeof(*scrub));
+	scrub->started = scrub->finished = 1;
+}
+
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+{
+	(void)vol;
+	(void)lba;
+	(void)peek;
+	(void)ctx;
+	(void)text;
+	(void)room;
+	return NULL;
 }
 
 /* Nothing to count: it has no segments. */

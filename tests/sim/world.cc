@@ -4,6 +4,7 @@
 #include "worker.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace pav::sim {
@@ -33,7 +34,14 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	for (auto &drive : drives_)
 		devs_.push_back({drive.get()});
 	ops_.event = on_event;
-	load_.control_extra = [this] { fail_by_hand(); };
+	pav_rebuild_rate_min = pav_rebuild_rate_max = plan_.rebuild_rate;
+	pav_evacuate_delay = plan_.third_loss ? 1000 : 0;
+	load_.control_extra = [this] {
+		if (rng_.percent(40))
+			bring_home();
+		else
+			fail_by_hand();
+	};
 	trace_.add_text(0, "plan", plan_.describe());
 }
 
@@ -113,10 +121,11 @@ void World::cut()
 		drive->power_cut(rng_, plan_.cut_keep_percent, plan_.shorn_percent);
 }
 
-// Of virtual time: then a thing is stuck. On a machine that puts threads aside for 4 us of each step they take, only after twice as much, and so on.
+// Of virtual time: then a thing is stuck. On a machine that puts threads aside for 4 us of each step they take, only after twice as much, and so on. And a
+// group that wins little with each checkpoint gives up after as many as it has segments: where a superblock takes a few ms, that is a while.
 uint64_t World::patience_ns() const
 {
-	return 20 * second_ns * (1 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0));
+	return 20 * second_ns * (1 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0) + plan_.latency.superblocks / 40);
 }
 
 World::Outcome World::run_until(const char *what, const std::function<bool()> &done)
@@ -217,7 +226,16 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 	const bool too_few = there + 2 < devs_.size();
 	const uint64_t failures = host_options().alloc_failures;
 
-	if (too_few)
+	const auto written = [this] {
+		uint64_t n = 0;
+
+		for (const auto &drive : drives_)
+			n += drive->stats().writes;
+		return n;
+	};
+	const uint64_t before = written();
+
+	if (too_few && !lost_third_)
 		writes_forbidden_ = "too few drives are there to open the group";
 	const Outcome outcome =
 		as_process("open", [&] { result = pav_engine_open(args.data(), static_cast<unsigned int>(args.size()), &params, &engine_, &err); });
@@ -226,6 +244,11 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 	if (outcome == Outcome::cut)
 		return outcome;
 	if (too_few) {
+		if (result && written() != before)
+			fail("a group that stays closed is written to");
+		// Of those that failed first nothing may have been in need any more.
+		if (result == 0 && lost_third_)
+			return Outcome::ok;
 		if (result == 0)
 			fail("the group opens with %u of %zu drives", there, devs_.size());
 		if (!err.text[0])
@@ -269,6 +292,15 @@ World::Outcome World::check_counts()
 	}
 	const Outcome outcome = as_process("counts", [&] {
 		load_.check_counts();
+		// Where no drive lies about what it holds, all that is not known to be missing is there.
+		if (!plan_.secret_harm()) {
+			load_.check_rows([](void *, pav_dev *dev, u64 block) {
+				const CellRef cell = dev->drive->peek(block);
+
+				return cell ? static_cast<const void *>(cell->data()) : nullptr;
+			});
+			tally_["rows checked on the drives"]++;
+		}
 		done = true;
 	});
 
@@ -350,6 +382,8 @@ void World::life(bool last)
 	cut_at_ = UINT64_MAX;
 	if (as_process("first volume", [this] { load_.ensure_volume(); }) == Outcome::cut)
 		return cut();
+	if (plan_.returns && rng_.percent(30) && scrub() == Outcome::cut)
+		return cut();
 	arm_faults();
 	load_.start_users();
 	machine_->spawn("control", [this] { load_.control_fiber(); });
@@ -364,6 +398,8 @@ void World::life(bool last)
 		run_until("the cut", [] { return false; });
 		return cut();
 	}
+	if (plan_.returns && rng_.percent(60))
+		make_whole();
 	if (!last && rng_.percent(20))
 		cut_at_ = machine_->events_run() + rng_.skewed(300);	// a cut in close
 	if (close() == Outcome::cut) {
@@ -423,6 +459,7 @@ void World::third_loss()
 			others.push_back(i);
 	const unsigned int third = rng_.pick(others);
 
+	plan_.returns = false;
 	power_on(false);
 	for (const unsigned int s : suspects_)
 		drives_[s]->plug();
@@ -460,7 +497,38 @@ void World::third_loss()
 	vanish(third);
 	// A full group writes nothing, and may not notice; the host does.
 	tell_later(third, 50'000'000);
-	run_until("the group's faulting", [this] { return said_faulted_; });
+	/*
+	 * What was written since the first two went may have taken the place of all that lay on them, too: then the group has all its data on the others, says
+	 * so by what is missing, and bears the third loss as any. Then no error is right, and it is what a group is that lost its last drive long ago.
+	 */
+	bool borne = false, asking = false;
+
+	run_until("the group's faulting", [&] {
+		if (!said_faulted_ && !borne && !asking && machine_->events_run() > look) {
+			look = machine_->events_run() + 500;
+			asking = true;
+			machine_->spawn("look", [&] {
+				struct pav_group_info info {};
+
+				pav_engine_info(engine_, &info);
+				borne = info.failed > 2 && info.state != PAV_GROUP_FAULTED && info.missing <= 2;
+				asking = false;
+			});
+		}
+		return !asking && (said_faulted_ || borne);
+	});
+	if (!said_faulted_) {
+		lost_third_ = false;
+		suspects_.push_back(third);
+		harmed_ = true;
+		tally_["third losses borne"]++;
+		load_.stop_users();
+		run_until("the last requests", [this] { return load_.quiet(); });
+		read_back();
+		close();
+		over_ = true;
+		return;
+	}
 	load_.stop_users();
 	run_until("the last requests of a faulted group", [this] { return load_.quiet(); });
 	as_process("look", [this] {
@@ -477,8 +545,18 @@ void World::third_loss()
 
 	// With three drives away it stays closed; with the third one back nothing that was acknowledged is missing.
 	power_on(false);
-	if (open({}) != Outcome::refused)
-		fail("simulator: three drives are gone, and open says otherwise");
+	lost_third_ = true;
+	if (open({}) == Outcome::ok) {
+		lost_third_ = false;
+		suspects_.push_back(third);
+		harmed_ = true;
+		tally_["opened with three drives lost"]++;
+		as_process("look", [&] { load_.opened(*machine_, engine_); });
+		read_back();
+		close();
+		over_ = true;
+		return;
+	}
 	power_off("a refused open");
 	drives_[third]->plug();
 	lost_third_ = false;
@@ -518,6 +596,8 @@ void World::run()
 		life(i + 1 == plan_.incarnations);
 	if (plan_.third_loss)
 		third_loss();
+	if (over_)
+		return;
 	if (plan_.quick_loss)
 		quick_loss();
 	for (auto &drive : drives_)
@@ -575,6 +655,10 @@ void World::fault_turn()
 	const unsigned int s = rng_.pick(suspects_);
 	Drive &drive = *drives_[s];
 
+	if (ending_faults_) {
+		machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+		return;
+	}
 	if (plan_.vanish && rng_.percent(15)) {
 		vanish(s);
 	} else if (plan_.hang && !drive.gone() && !drive.hangs() && rng_.percent(10)) {
@@ -624,9 +708,122 @@ void World::tell_later(unsigned int s, uint64_t mean_ns)
 	});
 }
 
+// A drive that had vanished is plugged in again, and the host offers it to the group. Process context.
+void World::bring_home()
+{
+	if (!plan_.returns || suspects_.empty())
+		return;
+	const unsigned int s = rng_.pick(suspects_);
+	pav_err err{};
+
+	if (!drives_[s]->gone())
+		return;
+	drives_[s]->plug();
+	const uint64_t failures = host_options().alloc_failures;
+	const int result = pav_engine_return(engine_, &devs_[s], &err);
+
+	trace_.add(machine_->now_ns(), "return", s, static_cast<uint64_t>(-result));
+	if (result && !err.text[0])
+		fail("the return of d%u is refused with %d, and no word of why", s, result);
+	if (result == 0 && out_by_hand_.count(s))
+		fail("d%u was taken out of use, and comes home by itself", s);
+	if (result == 0)
+		tally_["drives brought home"]++;
+	else if (result == -ENOMEM && host_options().alloc_failures == failures)
+		fail("the return of d%u fails for want of memory that is there", s);
+}
+
+// All faults end, drives come home; if then the group says that nothing is missing, any two others may be lost: they are the suspects from now on.
+void World::make_whole()
+{
+	for (const unsigned int s : suspects_)
+		drives_[s]->rates = {};
+	ending_faults_ = true;
+	bool whole = false, asking = false;
+	unsigned int looks = 0;
+
+	run_until("becoming whole", [&] {
+		if (!asking && !whole && looks < 200) {
+			asking = true;
+			machine_->spawn("look", [&] {
+				bring_home();
+				machine_->sleep_ns(200'000);
+				whole = nothing_is_missing();
+				looks++;
+				asking = false;
+			});
+		}
+		return !asking && (whole || looks >= 200);
+	});
+	ending_faults_ = false;
+	if (!whole) {
+		tally_["not whole again"]++;
+		return;
+	}
+	tally_["whole again"]++;
+	// What is rotten on a drive is not known before it is read.
+	if (!plan_.secret_harm())
+		new_suspects();
+}
+
+// Does the group say that it could bear the loss of any two drives, even after a cut?
+bool World::nothing_is_missing()
+{
+	struct pav_group_info info {};
+	struct pav_task_info rebuild {}, scrub {};
+
+	pav_engine_info(engine_, &info);
+	pav_engine_tasks(engine_, &rebuild, &scrub);
+	return !info.failed && !info.missing && !rebuild.running && info.state != PAV_GROUP_FAULTED && !telling_;
+}
+
+void World::new_suspects()
+{
+	const auto all = static_cast<unsigned int>(drives_.size());
+	const auto first = static_cast<unsigned int>(rng_.below(all));
+
+	for (const unsigned int s : suspects_) {
+		drives_[s]->plug();
+		drives_[s]->rates = {};
+	}
+	suspects_ = {first, static_cast<unsigned int>((first + 1 + rng_.below(all - 1)) % all)};
+	harmed_ = false;
+	trace_.add(machine_->now_ns(), "new suspects", suspects_[0], suspects_[1]);
+	tally_["others can be lost after a rebuild"]++;
+}
+
+// Before the users come: everything is read and what is wrong is healed. If that says that nothing is missing, others may be lost from now on.
+World::Outcome World::scrub()
+{
+	struct pav_task_info info {}, rebuild {};
+	unsigned int looks = 0;
+
+	return as_process("scrub", [&] {
+		pav_err err{};
+
+		for (const unsigned int s : suspects_)
+			drives_[s]->rates = {};
+		for (unsigned int i = 0; i < 8; i++)
+			bring_home();
+		if (pav_engine_scrub(engine_, true, &err))
+			fail("scrub is refused: %s", err.text);
+		do {
+			machine_->sleep_ns(500'000);
+			pav_engine_tasks(engine_, &rebuild, &info);
+		} while ((info.running || info.finished < info.started || !info.started || rebuild.running) && ++looks < 2000);
+		if (looks == 2000 || !nothing_is_missing())
+			return;
+		if (info.lost)
+			fail("%llu stripes are beyond repair, and no more than two drives are bad", info.lost);
+		tally_["scrubs"]++;
+		tally_["cells healed by scrubs"] += info.healed;
+		new_suspects();
+	});
+}
+
 void World::fail_by_hand()
 {
-	if (suspects_.empty() || !rng_.percent(20) || lost_third_)
+	if (suspects_.empty() || !rng_.percent(20) || lost_third_ || ending_faults_)
 		return;
 	const unsigned int s = rng_.pick(suspects_);
 
@@ -637,11 +834,14 @@ void World::fail_by_hand()
 		if (pav_engine_drive_info(engine_, slot, &info) || info.dev != &devs_[s])
 			continue;
 		harmed_ = true;
+		taken_out_ = false;
 		const int result = pav_engine_fail_drive(engine_, slot, &err);
 
 		trace_.add(machine_->now_ns(), "fail", s, static_cast<uint64_t>(-result));
 		if (result && !err.text[0])
 			fail("failing d%u is refused with %d, and no word of why", s, result);
+		if (result == 0 && taken_out_)
+			out_by_hand_.insert(s);
 		if (result == 0)
 			tally_["drives failed by hand"]++;
 	}
@@ -678,6 +878,9 @@ void World::on_event(void *host, enum pav_event type, const char *volume, int sl
 		world.tally_["cells healed"]++;
 	if (type == PAV_EVENT_DRIVE_FAILED)
 		world.tally_["drives found failed"]++;
+	// Not if it had vanished before: then that is why it is out.
+	if (type == PAV_EVENT_DRIVE_FAILED && text && std::string_view(text).find("administrator") != std::string_view::npos)
+		world.taken_out_ = true;
 	if ((type == PAV_EVENT_DATA_LOST || type == PAV_EVENT_GROUP_FAULTED) && !world.lost_third_)
 		fail("%s, and no more than two drives are bad: %s", type == PAV_EVENT_DATA_LOST ? "data lost" : "the group is faulted", text ? text : "");
 	if (type == PAV_EVENT_GROUP_FAULTED) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,11 @@ protected:
 	void vanish(unsigned int drive);
 	void tell_later(unsigned int drive, uint64_t mean_ns);
 	void fail_by_hand();
+	void bring_home();
+	void make_whole();
+	bool nothing_is_missing();
+	Outcome scrub();
+	void new_suspects();
 	void check_drives();	// none but the suspects may have been failed
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
 
@@ -81,6 +87,10 @@ protected:
 	bool lost_third_ = false;
 	const char *writes_forbidden_ = nullptr;
 	bool said_faulted_ = false;
+	bool over_ = false;		// nothing more is to be tried with this group
+	bool ending_faults_ = false;	// no new ones for now
+	std::set<unsigned int> out_by_hand_;	// drives that were told to be out while nothing was wrong with them
+	bool taken_out_ = false;
 	unsigned int telling_ = 0;	// calls that tell the engine of a drive gone
 	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen
 	uint64_t cuts_ = 0, lives_ = 0, events_ = 0, alloc_failures_ = 0;
