@@ -118,8 +118,7 @@ class Demo:
     # ---- what breaks ----
 
     def pull_drives(self):
-        step(f"Pull two drives, {PULLED[0]} and {PULLED[1]}, out of their slots under load")
-        before = self.array.group()["counters"]["cells_reconstructed"]
+        step(f"Pull two drives, {PULLED[0]} and {PULLED[1]}, out of their slots under load: spares take over")
         self.ledger.start(self.volumes["log1"].device)
         jobs = {kind: self.fio(kind, "pull").spawn() for kind in ("ext4", "xfs")}
         time.sleep(1)
@@ -128,20 +127,21 @@ class Demo:
             require(busy, "the load ended before the drives were pulled")
             acks = self.ledger.count()
             self.target.pull_drive(n)
-            wait_until(lambda i=i: self.array.drive_states().get("failed") == i + 1, f"drive {n} is reported as failed", 60)
+            wait_until(lambda i=i: self.array.drive_states().get("spare", 0) == SPARES - i - 1, f"a spare has taken the place of drive {n}", 60)
             wait_until(lambda acks=acks: self.ledger.alive() and self.ledger.count() > acks + 50, "writes go on", 60)
-            say(f"drive {n} is gone while fio runs on {' and '.join(busy)}: {self.array.drive_states()}; writes go on")
+            say(f"drive {n} is gone while fio runs on {' and '.join(busy)}, and a spare has its slot: {self.array.drive_states()}; writes go on")
         for kind, job in jobs.items():
             f = self.fio(kind, "pull").result(job)
             say(f"{kind}: fio wrote {f['written_mib']:.0f} MiB and verified {f['verified_mib']:.0f} MiB meanwhile: no error; "
                 f"the longest request took {f['max_ms']:.0f} ms")
         self.ledger.stop()
-        require(self.array.group()["state"] == "degraded", "the group is not degraded")
-        say("now everything once more, without the two drives:")
+        wait_until(self.is_whole, "what the two drives held is rebuilt on the spares", 300)
+        say(f"what the two drives held is rebuilt on the spares: {self.array.drive_states()}, {self.array.group()['state']}; "
+            "any two drives may fail again")
         self.verify_everything()
-        rebuilt = self.array.group()["counters"]["cells_reconstructed"] - before
-        require(rebuilt > 0, "nothing had to be rebuilt: did the drives hold no data?")
-        say(f"{rebuilt} blocks of 4 KiB were rebuilt from parity to answer reads")
+
+    def is_whole(self):
+        return self.array.drive_states() == {"active": DRIVES} and self.array.group()["state"] == "online"
 
     def cut_link(self):
         step(f"Cut the link of the preferred port, {ONE}, under load")
@@ -207,7 +207,7 @@ class Demo:
         say(f"the host's writes that waited were answered {time.monotonic() - since:.0f} s after the kill; no error")
         self.verify_everything()
         self.array.run("show drives", quiet=True)
-        require(self.array.drive_states().get("failed") == len(PULLED), f"drives are {self.array.drive_states()}")
+        require(self.is_whole(), f"drives are {self.array.drive_states()}")
 
     # ---- TCP ----
 

@@ -104,6 +104,8 @@ std::string_view to_string(DriveState state) {
     case DriveState::active: return "active";
     case DriveState::spare: return "spare";
     case DriveState::failed: return "failed";
+    case DriveState::leaving: return "leaving";
+    case DriveState::rebuilding: return "rebuilding";
     }
     return "unknown";
 }

@@ -25,7 +25,7 @@ void drive_field(const Attribute &a, Drive &drive) {
     case PAV_A_DRIVE_PATH: drive.path = a.text(); break;
     case PAV_A_DRIVE_SLOT: a.take(drive.slot); break;
     case PAV_A_DRIVE_UUID: a.take(drive.uuid); break;
-    case PAV_A_DRIVE_STATE: a.take_enum(drive.state, PAV_DRIVE_FAILED); break;
+    case PAV_A_DRIVE_STATE: a.take_enum(drive.state, PAV_DRIVE_REBUILDING); break;
     case PAV_A_DRIVE_BYTES: a.take(drive.bytes); break;
     case PAV_A_COUNTER: counter(a.payload, drive.counters); break;
     default: break;
@@ -129,7 +129,7 @@ EngineEvent parse_event(Bytes attributes) {
     static constexpr const char *names[] = {
         "unknown", "group opened", "group closed", "group degraded", "group faulted", "space low", "group full",
         "drive failed", "checksum healed", "data lost", "volume created", "volume deleted", "volume changed",
-        "owner stamp late", "group taken over"};
+        "owner stamp late", "group taken over", "drive joined", "drive removed", "rebuild started", "rebuild done", "scrub done"};
     static_assert(std::size(names) == __PAV_EVENT_MAX);
     EngineEvent event;
     event.type = names[0];

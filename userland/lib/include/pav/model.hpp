@@ -100,7 +100,7 @@ bool is_nil(const Uuid &uuid);
 
 enum class GroupState { online, degraded, full, faulted };
 std::string_view to_string(GroupState state);
-enum class DriveState { empty, active, spare, failed };
+enum class DriveState { empty, active, spare, failed, leaving, rebuilding };
 std::string_view to_string(DriveState state);
 
 using Counters = std::map<std::string, std::uint64_t>;
