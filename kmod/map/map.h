@@ -7,7 +7,7 @@
  * image is all zero.
  *
  * All blocks of the map live in one bounded cache of slots (cache.c). Slots are allocated at open and never freed before close, so a reader may look
- * at one without holding it: it reads, then checks by @ident that the slot still was what it took it for. Reads therefore take no lock (tree.c).
+ * at one without holding it: it reads, then checks by @ident that the slot still was what it took it for. Reads therefore take no lock (read.c).
  *
  * A write is admitted before it is logged: its leaf is in memory, pinned, and counted against the limit of nodes that may be dirty; its range of the
  * leaf is marked busy, and whoever overlaps waits. So when its stripe is durable, applying it needs nothing that could fail; and the order of two
@@ -204,7 +204,7 @@ bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);
 /* To be called before @n's data is changed, node's lock held, claimed. False: no shadow left, ask again after room. Marks it dirty. */
 bool pav_node_change(struct pav_map *map, struct pav_node *n);
 
-/* ---- requests (tree.c) ---- */
+/* ---- requests (read.c, write.c) ---- */
 void pav_map_read(struct pav_req *req);
 void pav_map_write(struct pav_req *req);	/* and unmap */
 /* Applies what could not go through the log; while frozen, process context. Returns them in @done, to be acknowledged after the commit. */

@@ -115,6 +115,17 @@ class Results:
         RESULTS.write_text(json.dumps({"sources": self.sources, "known": self.known, "mutants": self.of}, indent="\t"))
 
 
+def mutated(name, file, *edits):
+    """The file's text with the bug in it; None, and a word on it, if what is to be changed is not there, or not just once."""
+    text = (ROOT / file).read_text()
+    for old, new in zip(edits[::2], edits[1::2]):
+        if text.count(old) != 1:
+            print(f"{name}: {file}: the old text is there {text.count(old)} times, not once: {old.strip()}", flush=True)
+            return None
+        text = text.replace(old, new)
+    return text
+
+
 def table(results, mutants):
     killed = 0
     print("| Bug | In | Caught by seed | As |\n|---|---|---|---|")
@@ -136,12 +147,15 @@ def main():
     ap.add_argument("--part", default="1/1", help="K/N: every N-th mutant from the K-th on")
     ap.add_argument("--resume", action="store_true", help="leave out those with a result of these sources")
     ap.add_argument("--known", help="seeds that fail without a bug, separated by commas; default: found by running them all first")
+    ap.add_argument("--check", action="store_true", help="only look whether each bug can still be put in")
     ap.add_argument("--table", action="store_true", help="only print the results there are, as the table for README.md")
     args = ap.parse_args()
     results = Results()
     part, parts = map(int, args.part.split("/"))
     mutants = [m for m in MUTANTS[part - 1::parts] if not args.only or args.only in m[0]]
 
+    if args.check:
+        return sum(mutated(*m) is None for m in mutants)
     if args.table:
         return table(results, mutants)
     build_base()
@@ -159,21 +173,14 @@ def main():
         if args.resume and results.get(name, edits):
             continue
         source = WORK / "src" / file
-        text = (ROOT / file).read_text()
-        mutated = text
-        for old, new in zip(edits[::2], edits[1::2]):
-            if text.count(old) != 1:
-                print(f"{name}: {file}: the old text is there {text.count(old)} times, not once: {old.strip()}", flush=True)
-                mutated = text
-                break
-            mutated = mutated.replace(old, new)
-        if mutated == text:
+        text = mutated(name, file, *edits)
+        if text is None:
             broken += 1
             continue
-        source.write_text(mutated)
+        source.write_text(text)
         binary = WORK / f"mutant{n}"
         error = link(f"mutant{n}", file, binary)
-        source.write_text(text)
+        source.write_text((ROOT / file).read_text())
         if error:
             print(f"{name}: does not build:\n{error}", flush=True)
             broken += 1
