@@ -445,8 +445,10 @@ void pav_log_found_meta(struct pav_log *log, u64 loc)
 		s->state = PAV_SEG_META;
 		log->meta_segs++;
 		s->set = log->g->sets[pav_loc_set(loc)];
+		s->seq = le64_to_cpu(log->g->sb->seq);
 		atomic_inc(&s->set->segments);
 		log->free--;
+		pav_log_lack(log, pav_loc_seg(loc), 0, READ_ONCE(log->g->gone));
 	}
 	pav_log_live(log, loc, 1);
 }
@@ -465,6 +467,8 @@ int pav_log_load_replay_list(struct pav_log *log)
 		s->set = pav_group_set(log->g, le64_to_cpu(sb->replay[i].members));
 		if (!s->set)
 			return -ENOMEM;
+		/* The checkpoint knows of no use of it: whatever is older than that, an earlier use has left. */
+		s->seq = le64_to_cpu(sb->seq);
 		s->state = PAV_SEG_RESERVED;
 		atomic_inc(&s->set->segments);
 		log->free--;
