@@ -95,6 +95,8 @@ public:
 	// and resets the drive; what was written by then nobody knows. A command that hangs for ever is one whose host gives up late.
 	void hang(uint64_t until_ns, bool reset);
 	bool hangs() const;
+	// There are commands that its host has given up, or will.
+	bool gives_up() const { return hangs() || (!commands_.empty() && commands_.begin()->first < reset_below_); }
 	void starts() { hangs_until_ns_ = 0; }	// with its machine, whose time begins anew
 	bool written(uint64_t block) const { return media_[block] != nullptr || cache_.count(block) != 0; }
 	uint64_t written_below(uint64_t limit, Rng &rng) const;	// some block that holds something, or @limit

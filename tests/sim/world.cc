@@ -766,11 +766,14 @@ void World::make_whole()
 		new_suspects();
 }
 
-// Does the group say that it could bear the loss of any two drives, even after a cut?
+// Does the group say that it could bear the loss of any two drives, even after a cut? And is nothing about to fail that it does not know of yet?
 bool World::nothing_is_missing()
 {
 	struct pav_group_info info {};
 	struct pav_task_info rebuild {}, scrub {};
+
+	if (std::any_of(suspects_.begin(), suspects_.end(), [this](unsigned int s) { return drives_[s]->gives_up(); }))
+		return false;
 
 	pav_engine_info(engine_, &info);
 	pav_engine_tasks(engine_, &rebuild, &scrub);
