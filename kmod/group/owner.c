@@ -199,25 +199,26 @@ static void step_io(struct pav_group *g, unsigned int slot, unsigned int step, e
 	pav_drive_io(&g->drives[slot], &d->io, op, PAV_OWNER_CELL, 1, d->cell);
 }
 
-/* Another host has the group. */
+/* Another host has the group. It is said before requests begin to fail of it. */
 static void owner_lost(struct pav_group *g, const struct pav_d_owner *other)
 {
 	struct pav_owner *o = &g->owner;
 	unsigned long flags;
 	char text[160];
-	bool news;
+	bool news = !READ_ONCE(g->faulted);
 
+	if (news) {
+		pav_reached("the group was taken over by another host");
+		scnprintf(text, sizeof(text), "host %s has taken the group over; nothing more is written here: export it", other->host_name);
+		pav_log(PAV_ERR, "%s: %s", g->name, text);
+		pav_group_event(g, PAV_EVENT_OWNER_LOST, -1, le64_to_cpu(other->epoch), text);
+	}
 	spin_lock_irqsave(&g->lock, flags);
-	news = !g->faulted;
 	WRITE_ONCE(g->faulted, true);
 	spin_unlock_irqrestore(&g->lock, flags);
 	WRITE_ONCE(o->lost, true);
 	if (!news)
 		return;
-	pav_reached("the group was taken over by another host");
-	scnprintf(text, sizeof(text), "host %s has taken the group over; nothing more is written here: export it", other->host_name);
-	pav_log(PAV_ERR, "%s: %s", g->name, text);
-	pav_group_event(g, PAV_EVENT_OWNER_LOST, -1, le64_to_cpu(other->epoch), text);
 	pav_group_event(g, PAV_EVENT_GROUP_FAULTED, -1, 0, text);
 	pav_work_queue(g->worker, &g->failure_work);
 }

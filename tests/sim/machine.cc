@@ -379,7 +379,9 @@ void Machine::preempt()
 		return;
 	current_fiber_->waking = true;
 	add(rng_.skewed(preempt_ns_), {nullptr, current_fiber_});
+	preempted_++;
 	leave();
+	preempted_--;
 }
 
 void Machine::relax()

@@ -73,6 +73,7 @@ public:
 	void sleep_ns(uint64_t ns);
 	void preempt();			// lets others run, if the place allows it
 	void relax();			// the same, and it must
+	unsigned int preempted() const { return preempted_; }	// so many fibers were put aside in the middle of something
 	bool may_sleep() const;
 	void must_be_able_to_sleep(const char *what);	// fails the run
 	void set_preemption(unsigned int mean_points, uint64_t mean_ns = 5000);	// 0 points: never; for how long
@@ -119,7 +120,7 @@ private:
 	void *main_asan_stack_ = nullptr;
 	const void *main_stack_bottom_ = nullptr;
 	size_t main_stack_bytes_ = 0;
-	unsigned int preempt_mean_ = 0;
+	unsigned int preempt_mean_ = 0, preempted_ = 0;
 	uint64_t preempt_ns_ = 5000;
 	int countdown_ = 1 << 30;	// to the next preemption, while another machine is the current one
 

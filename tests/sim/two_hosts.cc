@@ -9,6 +9,7 @@ extern "C" {
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 
 namespace pav::sim {
 
@@ -40,6 +41,7 @@ TwoHosts::TwoHosts(uint64_t seed, bool verbose) : plan_(seed), rng_(mix64(seed) 
 				return;
 			if (h.banned)
 				fail("%s writes d%u at block %lu, and %s has taken the group over", h.name.c_str(), i, c.block, other(h).name.c_str());
+			h.writes++;
 			h.acting = true;
 			other(h).banned |= other(h).acting;
 		};
@@ -175,7 +177,7 @@ void TwoHosts::die(Host &h)
 	h.machine.reset();
 	h.engine = nullptr;
 	h.volume = nullptr;
-	h.paused = h.users = h.lost = h.faulted = h.acting = h.banned = false;
+	h.paused = h.users = h.lost = h.faulted = h.acting = h.banned = h.ousted = false;
 	h.opening = {};
 	h.requests.clear();
 	h.in_flight = 0;
@@ -185,6 +187,8 @@ void TwoHosts::die(Host &h)
 
 void TwoHosts::pause(Host &h)
 {
+	// Not between a look at the clock and what is done because of it: that counts as done when the clock was looked at (DESIGN.md, A2).
+	run_until("code that was put aside", [&h] { return !h.machine->preempted(); });
 	trace_.add(now_, "stands still", h.number);
 	h.paused = true;
 	// What it has sent off is done by the drives meanwhile.
@@ -239,7 +243,7 @@ void TwoHosts::begin_open(Host &h, bool takeover)
 			args->push_back({&h.devs[i], false});
 	enter(h);
 	h.opening = {.done = false, .takeover = takeover, .began = h.machine->now_ns()};
-	h.acting = h.banned = h.lost = h.faulted = false;
+	h.acting = h.banned = h.lost = h.faulted = h.ousted = false;
 	trace_.add(now_, takeover ? "takes over" : "opens", h.number);
 	h.machine->spawn("open", [this, &h, args] {
 		pav_open_params params{};
@@ -278,6 +282,7 @@ void TwoHosts::opened(Host &h)
 		fail("%s has the group open, and %s may still write", h.name.c_str(), o.name.c_str());
 	// What the other had in flight is there, or never will be.
 	oracle_.cut(++time_);
+	o.ousted = true;
 	for (auto &r : o.requests)
 		r->orphan = true;
 }
@@ -356,7 +361,7 @@ void TwoHosts::submit(Host &h, pav_req_op op, uint64_t lba, unsigned int cells, 
 	r.scattered = false;
 	r.began = ++time_;
 	r.in_flight = true;
-	r.orphan = false;
+	r.orphan = h.ousted;
 	r.verify = verify;
 	r.req = pav_req{};
 	r.req.vol = h.volume;
@@ -377,7 +382,8 @@ void TwoHosts::submit(Host &h, pav_req_op op, uint64_t lba, unsigned int cells, 
 		r.write = {lba, cells, next_version_++, 0, op == PAV_UNMAP, r.began};
 		for (unsigned int i = 0; op == PAV_WRITE && i < cells; i++)
 			stamp_cell({r.cells + i * cell_bytes, cell_bytes}, oracle_.uid(), lba + i, r.write.version);
-		oracle_.write_begins(r.write);
+		if (!r.orphan)
+			oracle_.write_begins(r.write);
 	}
 	trace_.add(now_, op == PAV_READ ? "> read" : op == PAV_WRITE ? "> write" : "> unmap", h.number, lba, cells, op == PAV_READ ? r.began : r.write.version);
 	pav_submit(&r.req);
@@ -454,6 +460,21 @@ void TwoHosts::verify_more(Host &h)
 	submit(h, PAV_READ, lba, cells, true);
 }
 
+// Until the host has sent off some of the writes of a stripe or two, maybe all, and knows of none that it is done.
+void TwoHosts::amid_writes(Host &h)
+{
+	const uint64_t enough = 1 + rng_.below(2 * (plan_.data_drives + 2));
+	std::optional<uint64_t> before;
+
+	enter(h);
+	h.machine->after(1, [this, &h, &before] {
+		before = h.writes;
+		for (int i = 0; i < 4; i++)
+			submit(h, PAV_WRITE, rng_.below(32), 1, true);
+	});
+	run_until("writes", [&h, &before, enough] { return before && (h.writes >= *before + enough || h.in_flight == 0); });
+}
+
 void TwoHosts::read_back(Host &h)
 {
 	for (auto lba = oracle_.next_touched(0); lba;) {
@@ -512,11 +533,74 @@ TwoHosts::Host &TwoHosts::both_open(Host &a, Host &b)
 	return both_open(a, b);
 }
 
+// The owner stands still, wakes for a moment, and stands still again, while the other opens the group.
+TwoHosts::Host &TwoHosts::stutter(Host &owner)
+{
+	Host &h = owner, &o = other(owner);
+	const uint64_t beat = uint64_t{plan_.heartbeat_ms} * 1'000'000;
+	const uint64_t began = now_;
+
+	if (const uint64_t n = h.stamps; rng_.percent(60))
+		run_until("a stamp", [&h, n] { return h.stamps > n; });
+	pause(h);
+	begin_open(o, false);
+	while (!o.opening.done) {
+		// For less than its lease; or until about when the other has seen enough.
+		uint64_t still = rng_.below(fence());
+
+		if (const uint64_t enough = began + watch() + rng_.below(beat) - beat / 4; rng_.percent(50) && enough > now_)
+			still = enough - now_;
+		for (; still && !o.opening.done; still -= std::min(still, beat / 10))
+			run_for(std::min(still, beat / 10));
+		resume(h);
+		if (rng_.percent(50))
+			amid_writes(h);
+		else
+			run_for(rng_.below(rng_.percent(50) ? beat / 100 + 1 : beat));
+		if (!o.opening.done)
+			pause(h);
+	}
+	if (h.paused)
+		resume(h);
+	tally_["two hosts: came and went"]++;
+	if (o.opening.result == 0) {
+		must_have_lost(h, "the loss of a group while its host came and went");
+		retire(h);
+		power_on(h);
+		return o;
+	}
+	if (o.opening.result != -EBUSY)
+		fail("%s: open while the other comes and goes ends with %d: %s", o.name.c_str(), o.opening.result, o.opening.err.text);
+	// A claim that was given up may have cost the owner the group all the same.
+	run_for(2 * watch());
+	if (!h.lost)
+		return h;
+	must_have_lost(h, "the loss of a group to a claim that was given up");
+	retire(h);
+	power_on(h);
+	must_open(o, false, "after a claim that was given up");
+	tally_["two hosts: came and went, and lost it to nobody"]++;
+	return o;
+}
+
+// The stamps rot, all at once. The owner writes them again, some at each beat; once more round, and the lease runs as before.
+void TwoHosts::wipe_stamps(Host &owner)
+{
+	for (auto &drive : drives_)
+		drive->rot(PAV_OWNER_CELL, rng_);
+	run_for((2 * drives_.size() + 8) * plan_.heartbeat_ms * 1'000'000);
+	if (owner.lost)
+		fail("%s: lost the group, and only its stamps were unreadable", owner.name.c_str());
+	tally_["two hosts: stamps rotten"]++;
+}
+
 TwoHosts::Host &TwoHosts::one_round(Host &owner)
 {
 	Host &h = owner, &o = other(owner);
 
-	switch (rng_.below(9)) {
+	if (rng_.percent(10))
+		wipe_stamps(h);
+	switch (rng_.below(11)) {
 	case 0:
 		must_be_refused(o, "while the other works");
 		if (h.lost)
@@ -561,6 +645,8 @@ TwoHosts::Host &TwoHosts::one_round(Host &owner)
 		// In the middle of a round, or anywhere.
 		if (const uint64_t n = h.stamps; rng_.percent(40))
 			run_until("a stamp", [&h, n] { return h.stamps > n; });
+		else if (rng_.percent(60))
+			amid_writes(h);
 		pause(h);
 		run_for(rng_.below(watch()));
 		begin_open(o, force);
@@ -622,6 +708,9 @@ TwoHosts::Host &TwoHosts::one_round(Host &owner)
 		tally_["two hosts: taken by one who died"]++;
 		return h;
 	}
+	case 8:
+	case 9:
+		return stutter(h);
 	default:
 		return both_open(h, o);
 	}

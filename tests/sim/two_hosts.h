@@ -66,8 +66,10 @@ private:
 		Opening opening;
 		bool acting = false;	// has written more than stamps since it began to open the group
 		bool banned = false;	// so has the other, later: nothing but stamps may come from here
+		bool ousted = false;	// the other has opened the group since; it may not know yet
 		bool lost = false, faulted = false;
 		uint64_t stamps = 0;	// it began to write
+		uint64_t writes = 0;	// of other cells
 		uint64_t late = 0;
 		bool users = false;
 		unsigned int shift = 0;	// of users: those of an earlier one go home
@@ -109,10 +111,13 @@ private:
 	void submit(Host &h, pav_req_op op, uint64_t lba, unsigned int cells, bool verify);
 	void finish(Request &r);
 	void verify_more(Host &h);
+	void amid_writes(Host &h);
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
 
 	Host &one_round(Host &owner);	// something happens; returns who has the group then, at work
 	Host &both_open(Host &a, Host &b);
+	Host &stutter(Host &owner);
+	void wipe_stamps(Host &owner);
 
 	Plan plan_;
 	Rng rng_;
