@@ -236,7 +236,6 @@ static struct pav_as_host pav_as_host(struct genl_info *info)
 
 	if (info->attrs[PAV_A_HOST_ID])
 		memcpy(as.id, nla_data(info->attrs[PAV_A_HOST_ID]), sizeof(as.id));
-	as.takeover = nla_get_flag(info->attrs[PAV_A_TAKEOVER]);
 	return as;
 }
 
@@ -420,6 +419,8 @@ static int pav_cmd_group_import(struct sk_buff *request, struct genl_info *info)
 	code = pav_drive_specs(info, pav_drive_path_policy, PAV_A_DRIVE_PATH, &specs, &n);
 	if (code)
 		return code;
+	/* Not in pav_as_host(): a command has no attributes beyond those of its own policy. */
+	as.takeover = nla_get_flag(info->attrs[PAV_A_TAKEOVER]);
 	code = pav_hosted_import(pav_string(info->attrs, PAV_A_GROUP), &as, specs, n, &h, &err);
 	kfree(specs);
 	if (code)
