@@ -397,8 +397,12 @@ void TwoHosts::finish(Request &r)
 
 	trace_.add(now_, error ? "< error" : "< done", h.number, r.req.lba, r.req.cells, r.req.op == PAV_READ ? r.began : r.write.version);
 	h.in_flight--;
+	// What is told of it may be on its way still.
 	if (error && !h.lost)
-		fail("%s: a request fails with %d, and nobody has taken the group", h.name.c_str(), error);
+		h.machine->after(10'000'000, [&h, error] {
+			if (!h.lost)
+				fail("%s: a request fails with %d, and nobody has taken the group", h.name.c_str(), error);
+		});
 	if (r.orphan) {
 		if (!error && r.req.op != PAV_READ)
 			fail("%s acknowledges version %lu, and %s has the group open", h.name.c_str(), r.write.version, other(h).name.c_str());
