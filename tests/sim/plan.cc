@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "plan.h"
 
+#include "engine_c.h"
+
 #include <algorithm>
 
 namespace pav::sim {
@@ -181,6 +183,12 @@ Plan Plan::small(uint64_t round)
 	p.rates = {};
 	p.suspects_slower = 1;
 	return p;
+}
+
+void Plan::set_engine_parameters() const
+{
+	pav_rebuild_rate_min = pav_rebuild_rate_max = rebuild_rate;
+	pav_evacuate_delay = third_loss ? 1000 : 0;
 }
 
 std::string Plan::describe() const

@@ -18,6 +18,7 @@ struct Plan {
 	// A small group without faults, for the exhaustive mode; @round varies it.
 	static Plan small(uint64_t round);
 	std::string describe() const;
+	void set_engine_parameters() const;	// of the whole process: each seed must, or it would have those of the one before
 
 	// ---- group ----
 	unsigned int data_drives, drives, spares;

@@ -63,6 +63,7 @@ TwoHosts::TwoHosts(uint64_t seed, bool verbose) : plan_(seed), rng_(mix64(seed) 
 	}
 	ops_.event = on_event;
 	host_options() = {};
+	plan_.set_engine_parameters();
 	trace_.add_text(0, "two hosts", plan_.describe());
 }
 

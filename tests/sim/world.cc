@@ -34,8 +34,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	for (auto &drive : drives_)
 		devs_.push_back({drive.get()});
 	ops_.event = on_event;
-	pav_rebuild_rate_min = pav_rebuild_rate_max = plan_.rebuild_rate;
-	pav_evacuate_delay = plan_.third_loss ? 1000 : 0;
+	plan_.set_engine_parameters();
 	load_.control_extra = [this] {
 		if (rng_.percent(40))
 			bring_home();
