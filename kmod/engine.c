@@ -532,7 +532,6 @@ int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err 
 	return error;
 }
 
-
 /* ---- requests ---- */
 
 static bool request_ok(const struct pav_req *req)

@@ -31,7 +31,7 @@ static void discard_segment(struct pav_discard *d, u32 seg)
 		if (((READ_ONCE(g->gone) | READ_ONCE(g->leaving)) & BIT_ULL(slot)) || READ_ONCE(g->faulted) || !dev || !pav_dev_discards(dev))
 			continue;
 		/* A discard that another owner of the group meets is as bad as a write (I14). One that is left out is merely not done. */
-		if (pav_now_ns() >= READ_ONCE(g->owner.sure_until))
+		if (!pav_owner_holds(&g->owner))
 			continue;
 		d->io[i].done = drive_done;
 		d->io[i].ctx = d;

@@ -202,7 +202,7 @@ void pav_group_write(struct pav_group *g, unsigned int slot, struct pav_io *io, 
 		io->done(io);
 		return;
 	}
-	if (unlikely(pav_now_ns() >= READ_ONCE(g->owner.sure_until))) {
+	if (unlikely(!pav_owner_holds(&g->owner))) {
 		pav_owner_hold(g, slot, io, block, cells, buf);
 		return;
 	}

@@ -34,11 +34,6 @@ static u64 gap(const struct pav_owner *o)
 	return window(o) + o->interval_ns / 4;
 }
 
-static bool sure(const struct pav_owner *o)
-{
-	return pav_now_ns() < READ_ONCE(o->sure_until);
-}
-
 static bool is_ours(const struct pav_owner *o, const struct pav_d_owner *d)
 {
 	return !memcmp(d->instance, o->stamp.instance, sizeof(d->instance));
@@ -123,7 +118,7 @@ void pav_owner_hold(struct pav_group *g, unsigned int slot, struct pav_io *io, u
 	io->buf = buf;
 	io->error = slot;	/* until it is submitted */
 	spin_lock_irqsave(&o->lock, flags);
-	keep = !READ_ONCE(g->faulted) && !sure(o);
+	keep = !READ_ONCE(g->faulted) && !pav_owner_holds(o);
 	if (keep)
 		list_add_tail(&io->held, &o->held);
 	spin_unlock_irqrestore(&o->lock, flags);
@@ -139,10 +134,10 @@ bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w)
 	unsigned long flags;
 	bool now;
 
-	if (likely(sure(o)))
+	if (likely(pav_owner_holds(o)))
 		return true;
 	spin_lock_irqsave(&o->lock, flags);
-	now = sure(o) || READ_ONCE(o->lost);
+	now = pav_owner_holds(o) || READ_ONCE(o->lost);
 	if (!now)
 		list_add_tail(&w->link, &o->waits);
 	spin_unlock_irqrestore(&o->lock, flags);
@@ -284,7 +279,7 @@ static void beat(struct pav_group *g)
 {
 	struct pav_owner *o = &g->owner;
 	unsigned int n = max_t(unsigned int, owner_quorum(g), 3), i;
-	bool all = !sure(o);
+	bool all = !pav_owner_holds(o);
 	u64 now = pav_now_ns();
 
 	o->stamp.beat = cpu_to_le64(le64_to_cpu(o->stamp.beat) + 1);
@@ -311,7 +306,7 @@ static void renew(struct pav_group *g)
 {
 	struct pav_owner *o = &g->owner;
 	unsigned int slot, other, newer, quorum = owner_quorum(g);
-	bool was_sure = sure(o);
+	bool was_sure = pav_owner_holds(o);
 	u64 since = 0, now;
 
 	/* The latest moment at which, or later, a quorum of rounds began. */
@@ -329,7 +324,7 @@ static void renew(struct pav_group *g)
 	/* A lease that ran out while it was looked at is out: what was merely kept does not bring it back. */
 	if (since && since + o->fence_ns > max_t(u64, now, o->sure_until) && (!was_sure || now < o->sure_until))
 		WRITE_ONCE(o->sure_until, since + o->fence_ns);
-	if (sure(o)) {
+	if (pav_owner_holds(o)) {
 		if (o->late) {
 			pav_reached("the group is still ours after a pause");
 			o->late = false;
@@ -359,7 +354,7 @@ static void owner_work(struct pav_work *work)
 		busy |= advance(g, slot);
 	if (READ_ONCE(g->faulted)) {
 		/* Nothing is written any more, stamps included. Once the lease is out another host may come. */
-		if (!sure(o))
+		if (!pav_owner_holds(o))
 			WRITE_ONCE(o->lost, true);
 		let_go(g);
 	} else {
@@ -830,7 +825,7 @@ void pav_owner_release(struct pav_group *g)
 		pav_work_flush(o->worker);
 	}
 	/* Only what is ours is closed; and to the drives of a faulted group nothing is written. */
-	if (o->claimed && !o->lost && sure(o) && !(o->started && g->faulted)) {
+	if (o->claimed && !o->lost && pav_owner_holds(o) && !(o->started && g->faulted)) {
 		o->stamp.state = PAV_OWNER_CLOSED;
 		all_io(g, PAV_IO_WRITE);
 	}

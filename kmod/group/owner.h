@@ -72,6 +72,12 @@ int pav_owner_take(struct pav_group *g, const struct pav_open_params *p, struct 
 /* Ends it. If the group is still ours the stamps say closed: the next to open it need not watch. Nothing else may be in flight. Process context. */
 void pav_owner_release(struct pav_group *g);
 
+/* Does the lease hold at this moment? Then this host may write. Any context. */
+static inline bool pav_owner_holds(const struct pav_owner *o)
+{
+	return pav_now_ns() < READ_ONCE(o->sure_until);
+}
+
 /*
  * True: what has reached the drives up to now did so while the group was ours, or it is known that it is not. False: @w->fn is called when one or the other is
  * so. Any context.

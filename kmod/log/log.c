@@ -448,7 +448,6 @@ void pav_log_found_meta(struct pav_log *log, u64 loc)
 		s->seq = le64_to_cpu(log->g->sb->seq);
 		atomic_inc(&s->set->segments);
 		log->free--;
-		pav_log_lack(log, pav_loc_seg(loc), 0, READ_ONCE(log->g->gone));
 	}
 	pav_log_live(log, loc, 1);
 }

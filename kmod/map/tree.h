@@ -17,7 +17,6 @@ static inline struct pav_d_entry *entries(struct pav_node *leaf)
 	return (struct pav_d_entry *)leaf->data;
 }
 
-
 /* The leaf's lock held. Returns the old location. */
 static inline u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth)
 {
