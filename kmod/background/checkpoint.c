@@ -476,6 +476,7 @@ static int move_image(struct pav_checkpoint *c, u64 key, u64 loc, u32 crc, u8 *c
 static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at)
 {
 	struct pav_checkpoint *c = ctx;
+	struct pav_stripe_place place = pav_stripe_place(at->set, h);
 	unsigned int i, cell = 1;
 	int error = 0;
 	u32 crc;
@@ -486,8 +487,7 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 
 		if (pav_key_type(k) == PAV_ENTRY_UNMAP)
 			continue;
-		cell++;
-		loc = pav_loc(at->set->index, at->seg, at->row + row, column, at->c0, h->width);
+		loc = pav_place_loc(&place, cell++);
 		if (pav_key_type(k) != PAV_ENTRY_NODE || !lies_at(c, key, loc, &crc))
 			continue;
 		if (PAV_KEY_LEVEL(key) < 0) {

@@ -71,6 +71,7 @@ static void pace(struct pav_gc *gc, u32 row)
 static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at)
 {
 	struct pav_gc *gc = ctx;
+	struct pav_stripe_place place = pav_stripe_place(at->set, h);
 	unsigned int i, cell = 1;
 
 	for (i = 0; i < le16_to_cpu(h->entries); i++) {
@@ -81,11 +82,10 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 
 		if (pav_key_type(key) == PAV_ENTRY_UNMAP)
 			continue;
-		cell++;
+		loc = pav_place_loc(&place, cell++);
 		vol = pav_key_type(key) == PAV_ENTRY_WRITE && pav_key_volume(key) < PAV_MAX_VOLUMES ? gc->map->volumes[pav_key_volume(key)] : NULL;
 		if (!vol || vol->state != PAV_VOLUME_LIVE || lba >= vol->cells)
 			continue;
-		loc = pav_loc(at->set->index, at->seg, at->row + row, column, at->c0, h->width);
 		/* From the look at the map to the last read: what lies there stays there. */
 		ticket = pav_map_enter(gc->map);
 		if (pav_map_lookup(vol, lba, &crc, &birth) == loc) {

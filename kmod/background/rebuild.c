@@ -144,8 +144,8 @@ static void pace(struct pav_rebuild *r, unsigned int rows)
 		pav_sleep_ns(due - pav_now_ns());
 }
 
-/* Does anything point into the stripe? Then it should be whole; if nothing does, it may be torn, or what an earlier use of the segment left. */
-static bool is_alive(struct pav_rebuild *r, const struct pav_d_stripe *h, const struct pav_scan_at *at)
+/* Does anything point into the stripe? Then it should be whole; if nothing does, it may be torn. */
+static bool is_alive(struct pav_rebuild *r, const struct pav_d_stripe *h, const struct pav_stripe_place *at)
 {
 	unsigned int i, cell = 1;
 	bool alive = false;
@@ -157,8 +157,7 @@ static bool is_alive(struct pav_rebuild *r, const struct pav_d_stripe *h, const 
 
 		if (pav_key_type(key) == PAV_ENTRY_UNMAP)
 			continue;
-		loc = pav_loc(at->set->index, at->seg, at->row + cell % h->rows, (at->c0 + cell / h->rows) % at->set->n, at->c0, h->width);
-		cell++;
+		loc = pav_place_loc(at, cell++);
 		if (pav_key_type(key) == PAV_ENTRY_NODE) {
 			alive = pav_checkpoint_lies_at(r->ckpt, (u64)pav_key_volume(key) << 56 | lba, loc);
 			continue;
@@ -177,31 +176,23 @@ static int mend_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 	struct pav_mend *m = &r->mend;
 	struct pav_task *task = r->task;
 
-	/* What an earlier use of the segment left. */
-	if (le64_to_cpu(h->seq) <= r->log->seg[at->seg].seq)
-		return 0;
-	m->column0 = m->c0 = at->c0;
+	m->column0 = at->c0;
 	m->modulus = at->set->n;
 	m->first = at->i;
-	m->set = at->set;
-	m->seg = at->seg;
-	m->row = at->row;
-	m->width = h->width;
-	m->rows = h->rows;
-	m->seq = le64_to_cpu(h->seq);
+	m->at = pav_stripe_place(at->set, h);
 	/* @h may lie in scratch memory that is used from here on. */
 	*m->header = *h;
 	if (pav_mend_check(m)) {
 		pav_mend_write(m, &task->count);
-	} else if (is_alive(r, m->header, at)) {
+	} else if (is_alive(r, m->header, &m->at)) {
 		pav_reached("stripe beyond repair");
 		pav_log(PAV_ERR, "%s: segment %u, row %u: more than two cells of a row are lost", r->g->name, at->seg, at->row);
 		task->lost++;
 		r->lost = true;
 	}
-	task->bytes += (u64)m->rows * m->width * PAV_CELL_BYTES;
+	task->bytes += (u64)m->at.rows * m->at.width * PAV_CELL_BYTES;
 	task->ns = pav_now_ns() - task->start_ns;
-	pace(r, m->rows);
+	pace(r, m->at.rows);
 	return READ_ONCE(r->off) || READ_ONCE(r->g->faulted) ? -EIO : 0;
 }
 

@@ -34,13 +34,13 @@ static bool was_read(const struct pav_mend *m, unsigned int pos, unsigned int ro
 /* Is @cell what belongs at data position @pos of @row? */
 static bool cell_right(const struct pav_mend *m, unsigned int pos, unsigned int row, const u8 *cell)
 {
-	unsigned int i = pos * m->rows + row;
+	unsigned int i = pos * m->at.rows + row;
 	const struct pav_d_stripe *h = (const struct pav_d_stripe *)cell;
 
 	if (!i) {
-		struct pav_scan_at at = { .set = m->set, .seg = m->seg, .row = m->row, .c0 = m->c0 };
+		struct pav_scan_at at = { .set = m->at.set, .seg = m->at.seg, .row = m->at.row, .c0 = m->at.c0 };
 
-		return pav_scan_is_header(m->scan, h, &at) && le64_to_cpu(h->seq) == m->seq;
+		return pav_scan_is_header(m->scan, h, &at) && le64_to_cpu(h->seq) == m->at.seq;
 	}
 	if (i >= m->cells)
 		return is_zero(cell);
@@ -54,7 +54,7 @@ static bool rebuild(const struct pav_mend *m, unsigned int row, int a, int b)
 	unsigned int j;
 	int error;
 
-	for (j = 0; j < m->width; j++)
+	for (j = 0; j < m->at.width; j++)
 		cells[j] = cell_at(m, j, row);
 	cells[a] = m->scan->scratch[a];
 	if (b >= 0)
@@ -126,19 +126,19 @@ static const struct pav_d_stripe *check_header(struct pav_mend *m)
 	m->cells = 1;
 	if (was_read(m, 0, 0) && cell_right(m, 0, 0, cell))
 		return (const struct pav_d_stripe *)cell;
-	for (j = 1; j < m->width; j++)
+	for (j = 1; j < m->at.width; j++)
 		if (!was_read(m, j, 0)) {
 			if (gone >= 0)
 				return NULL;
 			gone = j;
 		}
-	for (other = -1; other < (int)m->width; other++) {
+	for (other = -1; other < (int)m->at.width; other++) {
 		void *cells[PAV_MAX_DRIVES];
 		int second = gone >= 0 ? gone : other, error;
 
 		if (!other || (gone >= 0 && other >= 0))
 			continue;
-		for (j = 0; j < m->width; j++)
+		for (j = 0; j < m->at.width; j++)
 			cells[j] = cell_at(m, j, 0);
 		cells[0] = m->scan->scratch[0];
 		if (second >= 0)
@@ -157,9 +157,9 @@ bool pav_mend_check(struct pav_mend *m)
 	const struct pav_d_stripe *h;
 	unsigned int i, row;
 
-	m->k = m->width - 2;
-	for (i = 0; i < m->width; i++)
-		m->slot[i] = m->set->slot[(m->c0 + i) % m->set->n];
+	m->k = m->at.width - 2;
+	for (i = 0; i < m->at.width; i++)
+		m->slot[i] = m->at.set->slot[(m->at.c0 + i) % m->at.set->n];
 	h = check_header(m);
 	if (!h)
 		return false;
@@ -171,7 +171,7 @@ bool pav_mend_check(struct pav_mend *m)
 		if (type == PAV_ENTRY_WRITE || type == PAV_ENTRY_NODE)
 			m->crc[row++] = le32_to_cpu(m->header->entry[i].crc);
 	}
-	for (row = 0; row < m->rows; row++)
+	for (row = 0; row < m->at.rows; row++)
 		if (!check_row(m, row))
 			return false;
 	return true;
@@ -188,9 +188,9 @@ static void written(struct pav_io *io)
 /* The next run of rows from @row on in which @pos is wrong: where it begins; @n: its length, 0 if there is none. */
 static unsigned int wrong_run(const struct pav_mend *m, unsigned int pos, unsigned int row, unsigned int *n)
 {
-	while (row < m->rows && !(m->wrong[row] & BIT_ULL(pos)))
+	while (row < m->at.rows && !(m->wrong[row] & BIT_ULL(pos)))
 		row++;
-	for (*n = 0; row + *n < m->rows && (m->wrong[row + *n] & BIT_ULL(pos)); (*n)++)
+	for (*n = 0; row + *n < m->at.rows && (m->wrong[row + *n] & BIT_ULL(pos)); (*n)++)
 		;
 	return row;
 }
@@ -199,7 +199,7 @@ void pav_mend_write(struct pav_mend *m, struct pav_mended *count)
 {
 	struct pav_scan *s = m->scan;
 	struct pav_group *g = s->g;
-	u64 lacks = READ_ONCE(g->lacks[m->seg]);
+	u64 lacks = READ_ONCE(g->lacks[m->at.seg]);
 	u8 next[PAV_MAX_DRIVES] = {};
 	unsigned int pos, row, n;
 	bool more = true;
@@ -210,7 +210,7 @@ void pav_mend_write(struct pav_mend *m, struct pav_mended *count)
 		more = false;
 		init_completion(&s->all);
 		atomic_set(&s->pending, 1);
-		for (pos = 0; pos < m->width; pos++) {
+		for (pos = 0; pos < m->at.width; pos++) {
 			row = wrong_run(m, pos, next[pos], &n);
 			next[pos] = row + n;
 			if (!n || (READ_ONCE(g->gone) & BIT_ULL(m->slot[pos])))
@@ -221,18 +221,18 @@ void pav_mend_write(struct pav_mend *m, struct pav_mended *count)
 			s->io[pos].ctx = s;
 			atomic_inc(&s->pending);
 			s->ios++;
-			pav_group_write(g, m->slot[pos], &s->io[pos], pav_group_cell(g, m->seg, m->row + row), n, cell_at(m, pos, row));
+			pav_group_write(g, m->slot[pos], &s->io[pos], pav_group_cell(g, m->at.seg, m->at.row + row), n, cell_at(m, pos, row));
 		}
 		if (!atomic_dec_and_test(&s->pending))
 			wait_for_completion(&s->all);
-		for (pos = 0; pos < m->width; pos++) {
+		for (pos = 0; pos < m->at.width; pos++) {
 			u8 slot = m->slot[pos];
 
 			if (!(sent & BIT_ULL(pos)))
 				continue;
 			if (s->io[pos].error) {
 				/* It goes, and what should have been there is not: should it come back, that is known. */
-				pav_log_lack(s->log, m->seg, 0, BIT_ULL(slot));
+				pav_log_lack(s->log, m->at.seg, 0, BIT_ULL(slot));
 				pav_group_io_failed(g, slot, &s->io[pos], "a cell could not be rewritten");
 			} else if (lacks & BIT_ULL(slot)) {
 				count->rebuilt += s->io[pos].cells;

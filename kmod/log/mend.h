@@ -17,11 +17,7 @@ struct pav_mend {
 	struct pav_scan *scan;			/* its rows hold the stripe: position @pos of row @row is column (column0 + pos) % modulus, row first + row */
 	unsigned int column0, modulus, first;
 
-	const struct pav_set *set;		/* which stripe; the user's to fill, as the three above */
-	u64 seq;
-	u32 seg;
-	u16 row;
-	u8 c0, width, rows;
+	struct pav_stripe_place at;		/* which stripe; the user's to fill, as the three above */
 
 	u8 slot[PAV_MAX_DRIVES];		/* by position */
 	unsigned int k, cells;

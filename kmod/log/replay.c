@@ -13,18 +13,10 @@
  */
 #include "mend.h"
 
-struct found {
-	u64 seq;
-	struct pav_set *set;
-	u32 seg;
-	u16 row;
-	u8 c0, width, rows;
-};
-
 struct replay {
 	struct pav_log *log;
 	struct pav_group *g;
-	struct found *found;
+	struct pav_stripe_place *found;
 	size_t nfound, room;
 
 	struct pav_scan scan;			/* of a segment; then of a stripe, by position */
@@ -37,12 +29,12 @@ struct replay {
 
 static int add_found(struct replay *r, const struct pav_d_stripe *h, struct pav_set *set)
 {
-	struct found *f;
+	struct pav_stripe_place *f;
 	unsigned int i, j;
 
 	if (r->nfound == r->room) {
 		size_t room = r->room ? 2 * r->room : 256;
-		struct found *more = pav_alloc(room * sizeof(*more));
+		struct pav_stripe_place *more = pav_alloc(room * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
@@ -53,13 +45,7 @@ static int add_found(struct replay *r, const struct pav_d_stripe *h, struct pav_
 		r->room = room;
 	}
 	f = &r->found[r->nfound++];
-	f->seq = le64_to_cpu(h->seq);
-	f->set = set;
-	f->seg = le32_to_cpu(h->segment);
-	f->row = le16_to_cpu(h->row);
-	f->c0 = h->c0;
-	f->width = h->width;
-	f->rows = h->rows;
+	*f = pav_stripe_place(set, h);
 	for (i = 0; i < f->rows; i++)
 		for (j = 0; j < f->width; j++)
 			r->covered[f->row + i] |= BIT_ULL((f->c0 + j) % set->n);
@@ -97,7 +83,7 @@ static int scan(struct replay *r, u32 seg, u32 start, struct pav_set *set)
 	return error;
 }
 
-static void sort_found(struct found *f, size_t n)
+static void sort_found(struct pav_stripe_place *f, size_t n)
 {
 	size_t i, root, child;
 
@@ -121,7 +107,7 @@ static void sort_found(struct found *f, size_t n)
 
 /* ---- take ---- */
 
-static bool take(struct replay *r, const struct found *f)
+static bool take(struct replay *r, const struct pav_stripe_place *f)
 {
 	struct pav_mend *m = &r->mend;
 	u8 slot[PAV_MAX_DRIVES];
@@ -132,13 +118,7 @@ static bool take(struct replay *r, const struct found *f)
 	pav_scan_read(&r->scan, f->seg, f->row, f->rows, slot, f->width);
 	m->column0 = m->first = 0;
 	m->modulus = f->width;
-	m->set = f->set;
-	m->seq = f->seq;
-	m->seg = f->seg;
-	m->row = f->row;
-	m->c0 = f->c0;
-	m->width = f->width;
-	m->rows = f->rows;
+	m->at = *f;
 	return pav_mend_check(m);
 }
 
@@ -153,7 +133,7 @@ static void heal(struct replay *r)
 	}
 }
 
-static int apply(const struct found *f, const struct pav_d_stripe *h, const struct pav_replay_ops *ops)
+static int apply(const struct pav_stripe_place *f, const struct pav_d_stripe *h, const struct pav_replay_ops *ops)
 {
 	unsigned int i, cell = 1;
 	int error = 0;
@@ -162,7 +142,7 @@ static int apply(const struct found *f, const struct pav_d_stripe *h, const stru
 		const struct pav_d_stripe_entry *e = &h->entry[i];
 		u64 key = le64_to_cpu(e->key);
 		enum pav_entry_type type = pav_key_type(key);
-		u64 loc = pav_loc(f->set->index, f->seg, f->row + cell % f->rows, (f->c0 + cell / f->rows) % f->set->n, f->c0, f->width);
+		u64 loc = pav_place_loc(f, cell);
 
 		do {
 			if (type == PAV_ENTRY_WRITE)
@@ -215,7 +195,7 @@ int pav_log_replay(struct pav_log *log, const struct pav_replay_ops *ops, struct
 	if (!error)
 		sort_found(r->found, r->nfound);
 	for (j = 0; r && j < r->nfound && !error; j++) {
-		const struct found *f = &r->found[j];
+		const struct pav_stripe_place *f = &r->found[j];
 
 		if (READ_ONCE(log->g->faulted)) {
 			error = -EIO;

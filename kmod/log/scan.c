@@ -209,7 +209,7 @@ int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const str
 					h = pav_scan_guess(s, &at);
 				else
 					continue;
-				if (!h)
+				if (!h || le64_to_cpu(h->seq) <= segment->seq)
 					continue;
 				if (at.row + h->rows > first + rows) {
 					/* It begins here and ends where we have not read yet: once more, from here on. */
@@ -217,8 +217,7 @@ int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const str
 					at.c0--;
 					continue;
 				}
-				/* What an earlier use left may lie across: it covers nothing. */
-				for (j = 0; j < h->rows * h->width && le64_to_cpu(h->seq) > segment->seq; j++)
+				for (j = 0; j < h->rows * h->width; j++)
 					covered[(at.row + j / h->width) % ARRAY_SIZE(covered)] |= BIT_ULL((at.c0 + j % h->width) % at.set->n);
 				error = fn(ctx, h, &at);
 			}

@@ -35,6 +35,26 @@ int pav_scan_io(struct pav_scan *s, unsigned int slot, enum pav_io_op op, u64 bl
 /* Reads @rows rows from @row on of the @n columns whose slots are given, into col[]; what fails is marked in unread[]. */
 void pav_scan_read(struct pav_scan *s, u32 seg, u32 row, unsigned int rows, const u8 *slot, unsigned int n);
 
+/* Where a stripe lies, as its header says. Data cells are numbered down the columns, the header is cell 0. */
+struct pav_stripe_place {
+	const struct pav_set *set;
+	u64 seq;
+	u32 seg;
+	u16 row;
+	u8 c0, width, rows;
+};
+
+static inline struct pav_stripe_place pav_stripe_place(const struct pav_set *set, const struct pav_d_stripe *h)
+{
+	return (struct pav_stripe_place){ .set = set, .seq = le64_to_cpu(h->seq), .seg = le32_to_cpu(h->segment), .row = le16_to_cpu(h->row),
+					  .c0 = h->c0, .width = h->width, .rows = h->rows };
+}
+
+static inline u64 pav_place_loc(const struct pav_stripe_place *p, unsigned int cell)
+{
+	return pav_loc(p->set->index, p->seg, p->row + cell % p->rows, (p->c0 + cell / p->rows) % p->set->n, p->c0, p->width);
+}
+
 /* Where a header is looked for: column @c0 of row @row of a segment of @set. It is row @i of those that were read. */
 struct pav_scan_at {
 	const struct pav_set *set;
@@ -50,7 +70,7 @@ const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_s
 
 /*
  * Every header of segment @seg, which is closed: calls @fn, which may wait, with the stripe's cells read: those of its j-th column at
- * pav_scan_cell(s, (at->c0 + j) % at->set->n, at->i + row). Headers of an earlier use of the segment are among them. Ends with @fn's first error.
+ * pav_scan_cell(s, (at->c0 + j) % at->set->n, at->i + row). What an earlier use of the segment left is passed over. Ends with @fn's first error.
  */
 int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const struct pav_d_stripe *h, const struct pav_scan_at *at), void *ctx);
 
