@@ -10,6 +10,24 @@ from vm.world import World
 MIB = 1 << 20
 
 
+def fio(device, size, more):
+    """A line of fio on the first SIZE MiB. Every 4 KiB has a header of fio's own, so that all of it can be judged at any time, whoever wrote it last."""
+    return (f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m --verify=crc32c --verify_interval=4k "
+            f"--verify_fatal=1 {more}")
+
+
+def fill(device, size):
+    return fio(device, size, "--rw=write --bs=1m --iodepth=4 --do_verify=0")
+
+
+def judge(device, size):
+    return fio(device, size, "--rw=read --bs=256k --iodepth=4")
+
+
+def overwrite(device, size, bs="16k", depth=16):
+    return fio(device, size, f"--rw=randwrite --bs={bs} --iodepth={depth} --norandommap --randrepeat=0 --do_verify=0")
+
+
 def one_guest(say, **spec):
     """A world of one target."""
     build_module()

@@ -19,7 +19,7 @@ import pytest
 
 import pavnl
 from conftest import MODULE, SEED
-from group import MIB, Array, one_guest
+from group import MIB, Array, fill, judge, one_guest, overwrite
 from pavnl import Refused
 from vm.pace import wait_until
 from writer import Writer
@@ -104,29 +104,26 @@ class TestFullGroup:
         array.nl.do("group-create", group="g", drives=array.paths(range(6)))
         size = array.nl.do("group-get", group="g")["free"] // MIB - 1
         device = "/dev/" + array.nl.do("volume-create", group="g", volume="v", size=(size + 64) * MIB)["block-device"]
-        common = f"fio --name=f --ioengine=io_uring --direct=1 --size={size}m --verify=crc32c --verify_interval=4k --verify_fatal=1"
-        judge = f"{common} --filename={{}} --rw=read --bs=256k --iodepth=4"
-        overwrite = f"{common} --filename={{}} --rw=randwrite --bs=16k --iodepth=16 --norandommap --randrepeat=0 --do_verify=0"
 
         def counters():
             return array.nl.do("group-get", group="g")["counters"]
 
-        guest.sh(f"{common} --filename={device} --rw=write --bs=1m --iodepth=4 --do_verify=0", timeout=900)
+        guest.sh(fill(device, size), timeout=900)
         # It holds what it said, and not much more; what it refuses it refuses cleanly.
         refused = guest.exec(f"dd if=/dev/zero of={device} bs=1M seek={size} count=64 oflag=direct", timeout=300, check=False)
         assert refused.code and "No space left" in refused.err, refused
         assert array.state("g") == "full"
         for turn in range(2):
             before, written = counters(), size * MIB
-            guest.sh(f"{overwrite.format(device)} --io_size={written}", timeout=1800)
+            guest.sh(f"{overwrite(device, size)} --io_size={written}", timeout=1800)
             after = counters()
             user = after["data_cells"] - before["data_cells"]
             moved = after["moved_cells"] - before["moved_cells"]
             assert moved, "nothing was moved"
             report(f"{size} MiB of {size} MiB overwritten at random, group full: {(user + moved) / user:.2f} cells written for each of the user's, "
                    f"{after['segments_emptied'] - before['segments_emptied']} segments emptied")
-            guest.sh(judge.format(device), timeout=900)
-            job = guest.spawn(f"{overwrite.format(device)} --time_based --runtime=600")
+            guest.sh(judge(device, size), timeout=900)
+            job = guest.spawn(f"{overwrite(device, size)} --time_based --runtime=600")
             time.sleep(5 + 5 * turn)
             guest.kill()
             guest.assert_clean(mark)
@@ -135,7 +132,7 @@ class TestFullGroup:
             mark = guest.console_mark()
             guest.sh(f"insmod {MODULE}")
             device = array.bring_in("g", range(6))
-            guest.sh(judge.format(device), timeout=900)
+            guest.sh(judge(device, size), timeout=900)
             report(f"cut in mid-write, imported: all {size} MiB verified")
         # What is given back can be used.
         guest.sh(f"blkdiscard -o 0 -l {size // 2 * MIB} {device}", timeout=300)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from conftest import MODULE, SEED
-from group import MIB, Array, one_guest
+from group import MIB, Array, fill, judge, one_guest, overwrite
 from vm.pace import wait_until
 
 DRIVES, SPARES = 18, 2
@@ -21,24 +21,6 @@ CUTS = 10
 REBUILD_MIB = 512       # a drive's size where rebuilds are timed
 
 pytestmark = [pytest.mark.long, pytest.mark.limit(2 * 3600)]
-
-
-def fio(device, size, more):
-    """A line of fio on the first @size MiB."""
-    return (f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m --verify=crc32c --verify_interval=4k "
-            f"--verify_fatal=1 {more}")
-
-
-def fill(device, size):
-    return fio(device, size, "--rw=write --bs=1m --iodepth=4 --do_verify=0")
-
-
-def judge(device, size):
-    return fio(device, size, "--rw=read --bs=256k --iodepth=4")
-
-
-def overwrite(device, size, bs="16k", depth=16):
-    return fio(device, size, f"--rw=randwrite --bs={bs} --iodepth={depth} --norandommap --randrepeat=0 --do_verify=0")
 
 
 class Years(Array):
