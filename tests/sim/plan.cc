@@ -106,6 +106,7 @@ Plan::Plan(uint64_t seed)
 	drop_pair_at_end = rng.percent(60);
 	returns = faulty && rng.percent(60);
 	rebuild_rate = rng.percent(60) ? 0 : static_cast<unsigned int>(rng.range(2, 200));
+	newcomers = !third_loss && !quick_loss && rng.percent(35) ? static_cast<unsigned int>(rng.range(1, 3)) : 0;
 	churn = 0;
 	if (!spread && rng.percent(15)) {
 		segment_blocks = 16;
@@ -227,6 +228,7 @@ std::string Plan::describe() const
 	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";
 	out += returns ? "returns " : "";
+	out += newcomers ? "newcomers=" + std::to_string(newcomers) + " " : "";
 	return out;
 }
 

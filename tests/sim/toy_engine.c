@@ -611,6 +611,29 @@ int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err 
 	return refuse(err, -EOPNOTSUPP, "drives do not come back");
 }
 
+int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, unsigned int n, struct pav_err *err)
+{
+	(void)e;
+	(void)drives;
+	(void)n;
+	return refuse(err, -EOPNOTSUPP, "no drive joins");
+}
+
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err)
+{
+	(void)e;
+	(void)slot;
+	(void)spare;
+	return refuse(err, -EOPNOTSUPP, "no drive is replaced");
+}
+
+int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err)
+{
+	(void)e;
+	(void)slot;
+	return refuse(err, -EOPNOTSUPP, "no drive leaves");
+}
+
 int pav_engine_scrub(struct pav_engine *e, bool on, struct pav_err *err)
 {
 	(void)e;

@@ -18,7 +18,7 @@ constexpr uint64_t events_limit = 10'000'000;
 
 World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), rng_(seed), trace_(verbose), suspects_(plan_.suspects), load_(plan_, rng_, *this)
 {
-	const unsigned int all = plan_.drives + plan_.spares;
+	const unsigned int all = plan_.drives + plan_.spares + plan_.newcomers;
 
 	for (unsigned int i = 0; i < all; i++) {
 		drives_.push_back(std::make_unique<Drive>(i, plan_.drive_blocks, plan_.volatile_cache));
@@ -26,6 +26,10 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 		drives_[i]->discards = plan_.discards && rng_.percent(80);
 		drives_[i]->on_submit = [this, i](const Drive::Command &c) {
 			holds_data_[i] = holds_data_[i] || (c.op == PAV_IO_WRITE && c.block >= superblocks_end);
+			touched_.insert(i);
+			// What is under way when it is let go of the host waits for.
+			if (released_.count(i) && engine_ && !changing_)
+				fail("d%u is used, and the engine has let go of it", i);
 			if (writes_forbidden_ && (c.op == PAV_IO_WRITE || c.op == PAV_IO_DISCARD))
 				fail("d%u is written at block %lu, and %s", i, c.block, writes_forbidden_);
 		};
@@ -34,6 +38,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	for (auto &drive : drives_)
 		devs_.push_back({drive.get()});
 	ops_.event = on_event;
+	ops_.release = on_release;
 	plan_.set_engine_parameters();
 	load_.control_extra = [this] {
 		if (rng_.percent(40))
@@ -73,6 +78,9 @@ bool World::overwrites_may_be_refused() const
 void World::power_on(bool may_fail_allocations)
 {
 	machine_ = std::make_unique<Machine>(rng_, trace_);
+	changing_ = false;
+	released_.clear();
+	touched_.clear();
 	machine_->set_preemption(plan_.preemption, plan_.preemption_ns);
 	host_options() = {};
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
@@ -162,7 +170,7 @@ bool World::create()
 	pav_err err{};
 	int result = 0;
 
-	for (unsigned int i = 0; i < devs_.size(); i++)
+	for (unsigned int i = 0; i < plan_.drives + plan_.spares; i++)
 		args.push_back({&devs_[i], i >= plan_.drives});
 	std::snprintf(params.name, sizeof params.name, "sim");
 	params.data_drives = plan_.data_drives;
@@ -222,7 +230,7 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 	params.heartbeat_ms = plan_.heartbeat_ms;
 	params.ops = &ops_;
 	params.host = this;
-	const bool too_few = there + 2 < devs_.size();
+	const bool too_few = there + 2 < devs_.size() && !plan_.newcomers;
 	const uint64_t failures = host_options().alloc_failures;
 
 	const auto written = [this] {
@@ -384,6 +392,8 @@ void World::life(bool last)
 	if (plan_.returns && rng_.percent(30) && scrub() == Outcome::cut)
 		return cut();
 	arm_faults();
+	if (plan_.newcomers)
+		members_turn();
 	load_.start_users();
 	machine_->spawn("control", [this] { load_.control_fiber(); });
 
@@ -821,6 +831,98 @@ World::Outcome World::scrub()
 		tally_["cells healed by scrubs"] += info.healed;
 		new_suspects();
 	});
+}
+
+// Somebody adds a drive that is in no group, as a member or a spare; or takes one out, for good, or with a spare in its place. Process context.
+void World::change_members()
+{
+	pav_engine *const engine = engine_;
+
+	if (!engine || lost_third_ || ending_faults_)
+		return;
+	std::set<unsigned int> members;
+	std::vector<unsigned int> slots, free;
+
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+
+		if (pav_engine_drive_info(engine, slot, &info))
+			continue;
+		slots.push_back(slot);
+		if (info.dev)
+			members.insert(static_cast<unsigned int>(info.dev - devs_.data()));
+	}
+	// Not one that the engine may still be at.
+	for (unsigned int i = 0; i < drives_.size(); i++)
+		if (!members.count(i) && !drives_[i]->gone() && (released_.count(i) || !touched_.count(i)) && !drives_[i]->commands_in_flight())
+			free.push_back(i);
+	pav_err err{};
+	int result = 0;
+	const uint64_t failures = host_options().alloc_failures;
+
+	if (!free.empty() && rng_.percent(50)) {
+		const unsigned int i = rng_.pick(free);
+		pav_drive_arg arg{&devs_[i], rng_.percent(50)};
+
+		// What was a member once says so, and is refused until somebody wipes it.
+		if (rng_.percent(70) && pav_engine_wipe(&arg, 1, &err))
+			return;
+		out_by_hand_.erase(i);
+		holds_data_[i] = false;
+		released_.erase(i);
+		result = pav_engine_add(engine, &arg, 1, &err);
+		trace_.add(machine_->now_ns(), "add", i, arg.spare, static_cast<uint64_t>(-result));
+		tally_[result ? "drives refused that would join" : arg.spare ? "spares added" : "drives added"]++;
+	} else {
+		const unsigned int slot = rng_.pick(slots);
+
+		if (rng_.percent(50)) {
+			struct pav_drive_info info {};
+
+			pav_engine_drive_info(engine, slot, &info);
+			// Until its place is taken and rebuilt the group is without it.
+			harmed_ = true;
+			if (!info.dev || std::find(suspects_.begin(), suspects_.end(), static_cast<unsigned int>(info.dev - devs_.data())) == suspects_.end())
+				return;
+			result = pav_engine_replace(engine, slot, -1, &err);
+			trace_.add(machine_->now_ns(), "replace", slot, static_cast<uint64_t>(-result));
+			tally_[result ? "drives not replaced" : "drives replaced"]++;
+		} else {
+			result = pav_engine_remove(engine, slot, &err);
+			trace_.add(machine_->now_ns(), "remove", slot, static_cast<uint64_t>(-result));
+			tally_[result ? "drives not let go" : "drives told to leave"]++;
+		}
+	}
+	if (result && !err.text[0])
+		fail("a change of members is refused with %d, and no word of why", result);
+	if (result == -ENOMEM && host_options().alloc_failures == failures)
+		fail("a change of members fails for want of memory that is there: %s", err.text);
+}
+
+void World::members_turn()
+{
+	machine_->after(rng_.skewed(5'000'000), [this] {
+		machine_->spawn("members", [this] {
+			if (changing_)
+				return;
+			telling_++;	// the engine must not be closed meanwhile
+			changing_ = true;
+			change_members();
+			changing_ = false;
+			telling_--;
+		});
+		members_turn();
+	});
+}
+
+void World::on_release(void *host, struct pav_dev *dev)
+{
+	auto &world = *static_cast<World *>(host);
+	const auto i = static_cast<unsigned int>(dev - world.devs_.data());
+
+	world.trace_.add(world.machine_->now_ns(), "release", i);
+	world.released_.insert(i);
+	world.tally_["drives that left"]++;
 }
 
 void World::fail_by_hand()

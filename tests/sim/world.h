@@ -65,7 +65,12 @@ protected:
 	void tell_later(unsigned int drive, uint64_t mean_ns);
 	void fail_by_hand();
 	void bring_home();
+	std::set<unsigned int> released_, touched_;	// drives: the engine has let go of; it has used, in this life
+	bool changing_ = false;				// somebody changes the members
 	void make_whole();
+	void change_members();
+	void members_turn();
+	static void on_release(void *host, struct pav_dev *dev);
 	bool nothing_is_missing();
 	Outcome scrub();
 	void new_suspects();
