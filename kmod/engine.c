@@ -463,6 +463,9 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
 		error = check_newcomer(e, drives, i, err);
 		grow += !drives[i].spare;
 	}
+	/* Room for checkpoints is reckoned for stripes that are all as wide as k says: with older, narrower ones about, a group was seen to run out of it. */
+	if (!error && grow)
+		error = pav_fail(err, -EOPNOTSUPP, "group %s: drives can be added as spares only; to make a group larger is not possible yet", g->name);
 	if (!error && g->data_drives + 2 + grow > PAV_MAX_WIDTH)
 		error = pav_fail(err, -EINVAL, "group %s has %u data drives: it can grow to %u", g->name, g->data_drives, PAV_MAX_WIDTH - 2);
 	if (!error && widen(e, g->data_drives + 2 + grow))
@@ -487,6 +490,9 @@ int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *e
 	state = slot < g->slots ? READ_ONCE(g->drives[slot].state) : PAV_DRIVE_EMPTY;
 	if (state == PAV_DRIVE_EMPTY) {
 		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
+	} else if (state != PAV_DRIVE_SPARE) {
+		error = pav_fail(err, -EOPNOTSUPP, "group %s: only spares can be removed; replace drive %u (%s), which a spare takes the place of", g->name, slot,
+				 g->drives[slot].path);
 	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
 		if (hweight64(pav_group_members(g, 0) & ~BIT_ULL(slot)) < PAV_MIN_WIDTH) {
 			error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) fewer than four drives would be left", g->name, slot,

@@ -17,8 +17,10 @@ put 644 configfs_tools/pav-nvmet.8 "$prefix/share/man/man8/pav-nvmet.8"
 put 644 userland/pavcfg/pavcfg.bash "$prefix/share/bash-completion/completions/pavcfg"
 put 644 userland/pavcfg/pavcfg.conf.example "$prefix/share/doc/pavraid/pavcfg.conf.example"
 put 644 userland/udev/60-pav.rules "$prefix/lib/udev/rules.d/60-pav.rules"
-put 644 userland/systemd/pav-restore.service "$prefix/lib/systemd/system/pav-restore.service"
-sed -i "s|/usr/sbin/pavcfg|$prefix/sbin/pavcfg|" "$root$prefix/lib/systemd/system/pav-restore.service"
+for unit in pav-restore.service pav-scrub.service pav-scrub.timer; do
+	put 644 "userland/systemd/$unit" "$prefix/lib/systemd/system/$unit"
+done
+sed -i "s|/usr/sbin/pavcfg|$prefix/sbin/pavcfg|" "$root$prefix"/lib/systemd/system/pav-{restore,scrub}.service "$root$prefix/lib/udev/rules.d/60-pav.rules"
 
 built_for=$(modinfo -F vermagic "$build/kmod/pavraid.ko" | cut -d' ' -f1)
 if [ "$built_for" = "$kver" ]; then

@@ -48,6 +48,34 @@ static void pav_put_prop(void *ctx, const char *key, const char *value)
 	nla_nest_end(p->skb, nest);
 }
 
+static void pav_put_task(struct pav_putter *p, enum pav_task_kind kind, const struct pav_task_info *t)
+{
+	struct nlattr *nest;
+
+	if (p->code)
+		return;
+	nest = nla_nest_start(p->skb, PAV_A_TASK);
+	if (!nest || nla_put_u32(p->skb, PAV_A_TASK_KIND, kind) || (t->running && nla_put_flag(p->skb, PAV_A_TASK_RUNNING)) ||
+	    pav_put_u64(p->skb, PAV_A_TASK_DONE, t->done) || pav_put_u64(p->skb, PAV_A_TASK_TOTAL, t->total) ||
+	    pav_put_u64(p->skb, PAV_A_TASK_REBUILT, t->rebuilt << PAV_CELL_SHIFT) ||
+	    pav_put_u64(p->skb, PAV_A_TASK_HEALED, t->healed << PAV_CELL_SHIFT) || pav_put_u64(p->skb, PAV_A_TASK_LOST, t->lost) ||
+	    pav_put_u64(p->skb, PAV_A_TASK_STARTED, t->started) || pav_put_u64(p->skb, PAV_A_TASK_FINISHED, t->finished) ||
+	    pav_put_u64(p->skb, PAV_A_TASK_SECONDS, t->seconds) || pav_put_u64(p->skb, PAV_A_TASK_RATE, t->rate)) {
+		p->code = -EMSGSIZE;
+		return;
+	}
+	nla_nest_end(p->skb, nest);
+}
+
+static void pav_put_tasks(struct pav_putter *p, struct pav_engine *e)
+{
+	struct pav_task_info rebuild, scrub;
+
+	pav_engine_tasks(e, &rebuild, &scrub);
+	pav_put_task(p, PAV_TASK_REBUILD, &rebuild);
+	pav_put_task(p, PAV_TASK_SCRUB, &scrub);
+}
+
 int pav_fill_group(struct sk_buff *skb, struct pav_hosted *h)
 {
 	struct pav_putter p = { .skb = skb };
@@ -78,6 +106,7 @@ int pav_fill_group(struct sk_buff *skb, struct pav_hosted *h)
 	if (!p.code && pav_space_before(&h->space, &before, &seconds) &&
 	    (pav_put_u64(skb, PAV_A_USED_BEFORE, before) || pav_put_u64(skb, PAV_A_USED_SECONDS, seconds)))
 		p.code = -EMSGSIZE;
+	pav_put_tasks(&p, h->engine);
 	kfree(info);
 	return p.code;
 }

@@ -4,6 +4,7 @@
  *
  *	netlink.c   the generic netlink family: checks requests, calls the registry, writes answers
  *	registry.c  which groups are open, with which drives and disks
+ *	drives.c    the drives that open groups have open, and what becomes of them
  *	answers.c   groups, drives and volumes as attributes
  *	space.c     how much a group uses and used; events when it becomes much
  *	events.c    what happened, to whoever listens

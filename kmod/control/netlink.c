@@ -180,9 +180,25 @@ static const struct nla_policy pav_group_policy[] = {
 	[PAV_A_GROUP] = PAV_NAME,
 };
 
-static const struct nla_policy pav_drive_fail_policy[] = {
+static const struct nla_policy pav_drive_slot_policy[] = {
 	[PAV_A_GROUP] = PAV_NAME,
 	[PAV_A_DRIVE_SLOT] = NLA_POLICY_MAX(NLA_U32, PAV_MAX_DRIVES - 1),
+};
+
+static const struct nla_policy pav_drive_add_policy[] = {
+	[PAV_A_GROUP] = PAV_NAME,
+	[PAV_A_DRIVES] = NLA_POLICY_NESTED(pav_drives_policy),
+};
+
+static const struct nla_policy pav_drive_replace_policy[] = {
+	[PAV_A_GROUP] = PAV_NAME,
+	[PAV_A_DRIVE_PATH] = PAV_PATH,
+	[PAV_A_DRIVE_SLOT] = NLA_POLICY_MAX(NLA_U32, PAV_MAX_DRIVES - 1),
+};
+
+static const struct nla_policy pav_scrub_policy[] = {
+	[PAV_A_GROUP] = PAV_NAME,
+	[PAV_A_SCRUB_STOP] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy pav_volume_policy[] = {
@@ -460,14 +476,72 @@ static int pav_cmd_group_checkpoint(struct sk_buff *request, struct genl_info *i
 	return 0;
 }
 
-static int pav_cmd_drive_fail(struct sk_buff *request, struct genl_info *info)
+/* Those that name a drive of the group by its slot. */
+static int pav_cmd_drive(struct sk_buff *request, struct genl_info *info)
+{
+	struct pav_hosted *h = info->user_ptr[0];
+	struct pav_err err = { };
+	unsigned int slot;
+	int code;
+
+	if (!info->attrs[PAV_A_DRIVE_SLOT])
+		return pav_missing(info->extack, "which DRIVE_SLOT");
+	slot = nla_get_u32(info->attrs[PAV_A_DRIVE_SLOT]);
+	switch (info->genlhdr->cmd) {
+	case PAV_CMD_DRIVE_FAIL:
+		code = pav_engine_fail_drive(h->engine, slot, &err);
+		break;
+	case PAV_CMD_DRIVE_REPLACE:
+		code = pav_hosted_replace(h, slot, pav_string(info->attrs, PAV_A_DRIVE_PATH), &err);
+		break;
+	default:
+		code = pav_engine_remove(h->engine, slot, &err);
+		break;
+	}
+	return pav_answer(info->extack, code, &err);
+}
+
+static int pav_cmd_drive_add(struct sk_buff *request, struct genl_info *info)
+{
+	struct pav_drive_spec *specs;
+	struct pav_err err = { };
+	unsigned int n;
+	int code;
+
+	code = pav_drive_specs(info, pav_drive_policy, PAV_A_DRIVE_SPARE, &specs, &n);
+	if (code)
+		return code;
+	code = pav_hosted_add(info->user_ptr[0], specs, n, &err);
+	kfree(specs);
+	return pav_answer(info->extack, code, &err);
+}
+
+static int pav_cmd_drive_return(struct sk_buff *request, struct genl_info *info)
+{
+	const char *path = pav_string(info->attrs, PAV_A_DRIVE_PATH);
+	struct pav_err err = { };
+	struct pav_hosted *h;
+	struct sk_buff *skb;
+	void *header;
+	int code;
+
+	if (!path)
+		return pav_missing(info->extack, "which DRIVE_PATH");
+	code = pav_hosted_return(path, &h, &err);
+	if (code)
+		return pav_answer(info->extack, code, &err);
+	skb = pav_reply_start(info, &header);
+	if (!skb)
+		return 0;	/* it is back, which is what was asked for */
+	return pav_reply_end(info, skb, header, nla_put_string(skb, PAV_A_GROUP, h->name));
+}
+
+static int pav_cmd_scrub(struct sk_buff *request, struct genl_info *info)
 {
 	struct pav_hosted *h = info->user_ptr[0];
 	struct pav_err err = { };
 
-	if (!info->attrs[PAV_A_DRIVE_SLOT])
-		return pav_missing(info->extack, "which DRIVE_SLOT");
-	return pav_answer(info->extack, pav_engine_fail_drive(h->engine, nla_get_u32(info->attrs[PAV_A_DRIVE_SLOT]), &err), &err);
+	return pav_answer(info->extack, pav_engine_scrub(h->engine, !info->attrs[PAV_A_SCRUB_STOP], &err), &err);
 }
 
 /* ---- commands on volumes ---- */
@@ -661,10 +735,15 @@ static int pav_dump_one_drive(struct sk_buff *skb, struct netlink_callback *cb, 
 	void *header;
 	int code;
 
-	if (pav_engine_drive_info(h->engine, item, &info))
+	/* Its device is not closed meanwhile. */
+	mutex_lock(&h->devs_lock);
+	if (pav_engine_drive_info(h->engine, item, &info)) {
+		mutex_unlock(&h->devs_lock);
 		return 0;
+	}
 	header = pav_dump_header(skb, cb);
 	code = header ? pav_fill_drive(skb, h, item, &info) : -EMSGSIZE;
+	mutex_unlock(&h->devs_lock);
 	if (code && header)
 		genlmsg_cancel(skb, header);
 	else if (!code)
@@ -795,7 +874,7 @@ static const struct genl_ops pav_ops[] = {
 	}, {
 		.cmd = PAV_CMD_DRIVE_GET, .start = pav_dump_start, .dumpit = pav_dump_drives, PAV_POLICY(pav_group_policy),
 	}, {
-		.cmd = PAV_CMD_DRIVE_FAIL, .doit = pav_cmd_drive_fail, PAV_POLICY(pav_drive_fail_policy),
+		.cmd = PAV_CMD_DRIVE_FAIL, .doit = pav_cmd_drive, PAV_POLICY(pav_drive_slot_policy),
 		.internal_flags = PAV_NEEDS_ADMIN | PAV_NEEDS_GROUP,
 	}, {
 		.cmd = PAV_CMD_VOLUME_CREATE, .doit = pav_cmd_volume_create, PAV_POLICY(pav_volume_create_policy),
@@ -818,6 +897,21 @@ static const struct genl_ops pav_ops[] = {
 	}, {
 		.cmd = PAV_CMD_DRIVE_WIPE, .doit = pav_cmd_drive_wipe, PAV_POLICY(pav_probe_policy),
 		.internal_flags = PAV_NEEDS_ADMIN,
+	}, {
+		.cmd = PAV_CMD_DRIVE_ADD, .doit = pav_cmd_drive_add, PAV_POLICY(pav_drive_add_policy),
+		.internal_flags = PAV_NEEDS_ADMIN | PAV_NEEDS_GROUP,
+	}, {
+		.cmd = PAV_CMD_DRIVE_REPLACE, .doit = pav_cmd_drive, PAV_POLICY(pav_drive_replace_policy),
+		.internal_flags = PAV_NEEDS_ADMIN | PAV_NEEDS_GROUP,
+	}, {
+		.cmd = PAV_CMD_DRIVE_REMOVE, .doit = pav_cmd_drive, PAV_POLICY(pav_drive_slot_policy),
+		.internal_flags = PAV_NEEDS_ADMIN | PAV_NEEDS_GROUP,
+	}, {
+		.cmd = PAV_CMD_DRIVE_RETURN, .doit = pav_cmd_drive_return, PAV_POLICY(pav_probe_policy),
+		.internal_flags = PAV_NEEDS_ADMIN,
+	}, {
+		.cmd = PAV_CMD_SCRUB, .doit = pav_cmd_scrub, PAV_POLICY(pav_scrub_policy),
+		.internal_flags = PAV_NEEDS_ADMIN | PAV_NEEDS_GROUP,
 	},
 };
 

@@ -17,6 +17,7 @@
 #include <linux/uuid.h>
 
 #include "control.h"
+#include "drives.h"
 #include "events.h"
 #include "registry.h"
 #include "env/host.h"
@@ -68,119 +69,22 @@ struct pav_hosted *pav_hosted_from(u64 order)
 	return NULL;
 }
 
-/* ---- drives ---- */
-
-/* Who among us has the device open that @path leads to? NULL: none of our groups. */
-static struct pav_hosted *pav_drive_user(const char *path)
+struct pav_hosted *pav_hosted_by_drive(dev_t number)
 {
 	struct pav_hosted *h;
-	unsigned int i;
-	dev_t number;
 
-	if (lookup_bdev(path, &number))
-		return NULL;
+	lockdep_assert_held(&pav_registry_lock);
 	list_for_each_entry(h, &pav_hosted_list, link)
-		for (i = 0; i < h->n_devs; i++)
-			if (pav_dev_number(h->devs[i]) == number)
-				return h;
+		if (pav_devs_find(h, number))
+			return h;
 	return NULL;
 }
 
-static struct pav_dev *pav_drive_open(const char *path, struct pav_err *err)
-{
-	const struct pav_hosted *user;
-	struct pav_dev *dev;
-	const char *why;
-
-	dev = pav_dev_open(path, &why);
-	if (!IS_ERR(dev))
-		return dev;
-	user = PTR_ERR(dev) == -EBUSY ? pav_drive_user(path) : NULL;
-	if (user)
-		pav_refuse(err, 0, "drive %s: in use by the open group %s; choose another, or export that group first", path, user->name);
-	else
-		pav_refuse(err, 0, "drive %s: %s (error %ld); free it or choose another", path, why, -PTR_ERR(dev));
-	return dev;
-}
-
-static void pav_drives_close(struct pav_dev **devs, unsigned int n)
-{
-	while (n--)
-		pav_dev_close(devs[n]);
-}
-
-static int pav_drives_open(const struct pav_drive_spec *drives, unsigned int n, struct pav_hosted *h, struct pav_err *err)
-{
-	dev_t number;
-	unsigned int i, j;
-
-	for (i = 0; i < n; i++) {
-		h->devs[i] = NULL;
-		if (!lookup_bdev(drives[i].path, &number)) {
-			for (j = 0; j < i; j++) {
-				if (pav_dev_number(h->devs[j]) != number)
-					continue;
-				pav_refuse(err, 0, "drive %s: named twice (it is %s too); name each drive once", drives[i].path, drives[j].path);
-				pav_drives_close(h->devs, i);
-				return -EINVAL;
-			}
-		}
-		h->devs[i] = pav_drive_open(drives[i].path, err);
-		if (IS_ERR(h->devs[i])) {
-			int code = PTR_ERR(h->devs[i]);
-
-			pav_drives_close(h->devs, i);
-			return code;
-		}
-	}
-	h->n_devs = n;
-	return 0;
-}
-
-int pav_drive_probe(const char *path, struct pav_probe *out, u64 *blocks, bool *opened, struct pav_err *err)
-{
-	struct pav_dev *dev = pav_drive_open(path, err);
-	int code;
-
-	*opened = !IS_ERR(dev);
-	if (IS_ERR(dev))
-		return PTR_ERR(dev);
-	*blocks = pav_dev_blocks(dev);
-	code = pav_probe(dev, out, err);
-	pav_dev_close(dev);
-	return code;
-}
-
-int pav_drive_wipe(const char *path, struct pav_err *err)
-{
-	struct pav_drive_arg arg = { .dev = pav_drive_open(path, err) };
-	struct pav_probe *probe;
-	int code;
-
-	if (IS_ERR(arg.dev))
-		return PTR_ERR(arg.dev);
-	probe = kzalloc(sizeof(*probe), GFP_KERNEL);
-	code = probe ? pav_probe(arg.dev, probe, err) : pav_refuse(err, -ENOMEM, "drive %s: out of memory", path);
-	/* What cannot be read as a superblock may be one that was damaged; what is none at all is somebody else's. */
-	if (!code || code == -EUCLEAN || code == -EOPNOTSUPP)
-		code = pav_engine_wipe(&arg, 1, err);
-	kfree(probe);
-	pav_dev_close(arg.dev);
-	return code;
-}
-
-/* Linux 6.1 tells nobody that a disk was unplugged, and an idle group would not notice. So it is looked for. */
 static void pav_watch(struct work_struct *work)
 {
 	struct pav_hosted *h = container_of(to_delayed_work(work), struct pav_hosted, watch);
-	unsigned int i;
 
-	for (i = 0; i < h->n_devs; i++) {
-		if (pav_dev_alive(h->devs[i]) || (h->gone & BIT_ULL(i)))
-			continue;
-		h->gone |= BIT_ULL(i);
-		pav_engine_drive_gone(h->engine, h->devs[i]);
-	}
+	pav_devs_watch(h);
 	/* Whoever closes the group holds the lock while he waits for us; it can wait. */
 	if (mutex_trylock(&pav_registry_lock)) {
 		pav_space_watch(&h->space, h->engine);
@@ -191,15 +95,14 @@ static void pav_watch(struct work_struct *work)
 
 /* ---- disks ---- */
 
-static void pav_hosted_traits(const struct pav_hosted *h, struct pav_disk_traits *traits)
+static void pav_hosted_traits(struct pav_hosted *h, struct pav_disk_traits *traits)
 {
-	unsigned int i;
+	struct pav_group_info info;
 
+	pav_engine_info(h->engine, &info);
 	traits->group = h->name;
-	traits->row_bytes = h->data_drives * PAV_CELL_BYTES;
-	traits->dma_mask = 0;
-	for (i = 0; i < h->n_devs; i++)
-		traits->dma_mask = max(traits->dma_mask, pav_dev_dma_mask(h->devs[i]));
+	traits->row_bytes = info.data_drives * PAV_CELL_BYTES;
+	traits->dma_mask = pav_devs_dma_mask(h);
 }
 
 static int pav_disk_attach(struct pav_hosted *h, struct pav_volume *vol, struct pav_err *err)
@@ -269,17 +172,23 @@ static void pav_disks_destroy(struct pav_hosted *h)
 static void pav_hosted_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text)
 {
 	struct pav_hosted *h = host;
-	const char *path = slot >= 0 && slot < PAV_MAX_DRIVES ? READ_ONCE(h->slot_path[slot]) : NULL;
+	struct pav_drive_info info = { };
 
-	pav_event_post(type, h->name, volume, slot, path, value, text);
+	/* Who joins is not known here yet; but he will not leave within this instant. */
+	if (type == PAV_EVENT_DRIVE_JOINED && h->engine)
+		pav_engine_drive_info(h->engine, slot, &info);
+	else if (slot >= 0 && slot < PAV_MAX_DRIVES)
+		pav_devs_path(h, slot, info.path);
+	pav_event_post(type, h->name, volume, slot, info.path, value, text);
 }
 
 static const struct pav_host_ops pav_hosted_ops = {
 	.event = pav_hosted_event,
+	.release = pav_devs_release,
 };
 
 /* Which group do these drives say they are? The first readable superblock will do: the engine checks them all. */
-static int pav_hosted_identify(struct pav_hosted *h, const char *expect_name, struct pav_err *err)
+static int pav_hosted_identify(struct pav_hosted *h, const struct pav_drive_arg *args, unsigned int n, const char *expect_name, struct pav_err *err)
 {
 	struct pav_probe *probe;
 	unsigned int i;
@@ -288,8 +197,8 @@ static int pav_hosted_identify(struct pav_hosted *h, const char *expect_name, st
 	probe = kzalloc(sizeof(*probe), GFP_KERNEL);
 	if (!probe)
 		return pav_refuse(err, -ENOMEM, "out of memory");
-	for (i = 0; i < h->n_devs && code; i++)
-		code = pav_probe(h->devs[i], probe, err);
+	for (i = 0; i < n && code; i++)
+		code = pav_probe(args[i].dev, probe, err);
 	if (!code) {
 		strscpy(h->name, probe->group, sizeof(h->name));
 		if (expect_name && strcmp(expect_name, h->name))
@@ -316,8 +225,9 @@ static void pav_sign(struct pav_open_params *params, const struct pav_as_host *a
 	params->takeover = as->takeover;
 }
 
-/* Opens the group on @h's drives. On failure the drives are still open, and @h the caller's. */
-static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, const struct pav_as_host *as, struct pav_err *err)
+/* Opens the group on these drives of @h. On failure the drives are still open, and @h the caller's. */
+static int pav_hosted_open(struct pav_hosted *h, const struct pav_drive_arg *args, unsigned int n, const char *expect_name, const struct pav_as_host *as,
+			   struct pav_err *err)
 {
 	struct pav_open_params params = {
 		.streams = pav_param_streams(),
@@ -327,33 +237,16 @@ static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, const 
 		.ops = &pav_hosted_ops,
 		.host = h,
 	};
-	struct pav_drive_arg *args;
-	struct pav_group_info *info;
-	struct pav_drive_info drive;
 	struct pav_volume *vol;
 	struct pav_err ignored;
 	unsigned int i;
 	int code;
 
-	args = kcalloc(h->n_devs, sizeof(*args), GFP_KERNEL);
-	info = kzalloc(sizeof(*info), GFP_KERNEL);
-	if (!args || !info) {
-		code = pav_refuse(err, -ENOMEM, "group %s: out of memory", h->name);
-		goto free;
-	}
-	for (i = 0; i < h->n_devs; i++)
-		args[i].dev = h->devs[i];
 	pav_sign(&params, as);
-
-	code = pav_engine_open(args, h->n_devs, &params, &h->engine, err);
+	code = pav_engine_open(args, n, &params, &h->engine, err);
 	if (code)
-		goto free;
-	pav_engine_info(h->engine, info);
-	h->data_drives = info->data_drives;
-	for (i = 0; i < PAV_MAX_DRIVES; i++)
-		if (!pav_engine_drive_info(h->engine, i, &drive) && drive.dev)
-			WRITE_ONCE(h->slot_path[i], pav_dev_name(drive.dev));
-
+		return code;
+	pav_devs_learn(h);
 	for (i = 0; i < PAV_MAX_VOLUMES && !code; i++) {
 		vol = pav_volume_by_id(h->engine, i);
 		if (vol)
@@ -365,47 +258,59 @@ static int pav_hosted_open(struct pav_hosted *h, const char *expect_name, const 
 			msleep(20);
 		pav_disks_destroy(h);
 		pav_engine_close(h->engine, &ignored);
-		goto free;
+		return code;
 	}
 
 	h->order = pav_next_order++;
 	list_add_tail(&h->link, &pav_hosted_list);
 	pav_registry_changed();
 	__module_get(THIS_MODULE);	/* a command is running in it */
+	pav_event_post(PAV_EVENT_GROUP_OPENED, h->name, NULL, -1, NULL, 0, "group opened");
 	pav_space_watch(&h->space, h->engine);
 	INIT_DELAYED_WORK(&h->watch, pav_watch);
 	schedule_delayed_work(&h->watch, PAV_WATCH_INTERVAL);
-	pav_event_post(PAV_EVENT_GROUP_OPENED, h->name, NULL, -1, NULL, 0, "group opened");
-free:
-	kfree(info);
-	kfree(args);
-	return code;
+	return 0;
+}
+
+static struct pav_hosted *pav_hosted_alloc(void)
+{
+	struct pav_hosted *h = kzalloc(sizeof(*h), GFP_KERNEL);
+
+	if (h)
+		pav_devs_init(h);
+	return h;
 }
 
 int pav_hosted_import(const char *expect_name, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
 		      struct pav_hosted **out, struct pav_err *err)
 {
+	struct pav_drive_arg *args;
 	struct pav_hosted *h;
 	int code;
 
 	lockdep_assert_held(&pav_registry_lock);
-	h = kzalloc(sizeof(*h), GFP_KERNEL);
-	if (!h)
-		return pav_refuse(err, -ENOMEM, "out of memory");
-	code = pav_drives_open(drives, n, h, err);
+	h = pav_hosted_alloc();
+	args = kcalloc(n, sizeof(*args), GFP_KERNEL);
+	if (!h || !args) {
+		code = pav_refuse(err, -ENOMEM, "out of memory");
+		goto free;
+	}
+	code = pav_devs_open(h, drives, n, args, err);
 	if (code)
 		goto free;
-	code = pav_hosted_identify(h, expect_name, err);
+	code = pav_hosted_identify(h, args, n, expect_name, err);
 	if (!code)
-		code = pav_hosted_open(h, expect_name, as, err);
+		code = pav_hosted_open(h, args, n, expect_name, as, err);
 	if (code)
 		goto close;
+	kfree(args);
 	*out = h;
 	return 0;
 
 close:
-	pav_drives_close(h->devs, h->n_devs);
+	pav_devs_close(h);
 free:
+	kfree(args);
 	kfree(h);
 	return code;
 }
@@ -415,36 +320,31 @@ int pav_hosted_create(const struct pav_create_params *params, const struct pav_a
 {
 	struct pav_drive_arg *args;
 	struct pav_hosted *h;
-	unsigned int i;
 	int code;
 
 	lockdep_assert_held(&pav_registry_lock);
 	if (pav_hosted_find(params->name))
 		return pav_refuse(err, -EEXIST, "group %s: a group of that name is open already; choose another name", params->name);
-	h = kzalloc(sizeof(*h), GFP_KERNEL);
+	h = pav_hosted_alloc();
 	args = kcalloc(n, sizeof(*args), GFP_KERNEL);
 	if (!h || !args) {
 		code = pav_refuse(err, -ENOMEM, "group %s: out of memory", params->name);
 		goto free;
 	}
 	strscpy(h->name, params->name, sizeof(h->name));
-	code = pav_drives_open(drives, n, h, err);
+	code = pav_devs_open(h, drives, n, args, err);
 	if (code)
 		goto free;
-	for (i = 0; i < n; i++) {
-		args[i].dev = h->devs[i];
-		args[i].spare = drives[i].spare;
-	}
 	code = pav_engine_create(args, n, params, err);
 	if (!code)
-		code = pav_hosted_open(h, params->name, as, err);
+		code = pav_hosted_open(h, args, n, params->name, as, err);
 	if (code)
 		goto close;
 	kfree(args);
 	return 0;
 
 close:
-	pav_drives_close(h->devs, h->n_devs);
+	pav_devs_close(h);
 free:
 	kfree(args);
 	kfree(h);
@@ -468,7 +368,7 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 			pav_volume_info(vol, &info);
 			return pav_refuse(err, -EBUSY, "group %s: has volumes, %s among them; delete them first", h->name, info.ident.name);
 		}
-		args = kcalloc(h->n_devs, sizeof(*args), GFP_KERNEL);
+		args = kcalloc(ARRAY_SIZE(h->devs), sizeof(*args), GFP_KERNEL);
 		if (!args)
 			return pav_refuse(err, -ENOMEM, "group %s: out of memory", h->name);
 	}
@@ -485,15 +385,162 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 	code = pav_engine_close(h->engine, err);
 	if (destroy) {
 		for (i = 0; i < h->n_devs; i++)
-			args[i].dev = h->devs[i];
+			args[i].dev = h->devs[i].dev;
 		/* Whether the last checkpoint went well no longer matters, nor which drives have gone. */
 		code = pav_engine_wipe(args, h->n_devs, err);
 	}
 	pav_event_post(PAV_EVENT_GROUP_CLOSED, h->name, NULL, -1, NULL, 0, destroy ? "group destroyed" : "group exported");
-	pav_drives_close(h->devs, h->n_devs);
+	pav_devs_close(h);
 	kfree(args);
 	kfree(h);
 	module_put(THIS_MODULE);
+	return code;
+}
+
+/* ---- drives of open groups ---- */
+
+int pav_hosted_add(struct pav_hosted *h, const struct pav_drive_spec *drives, unsigned int n, struct pav_err *err)
+{
+	unsigned int mask = pav_devs_dma_mask(h), i;
+	struct pav_drive_arg *args;
+	int code;
+
+	lockdep_assert_held(&pav_registry_lock);
+	args = kcalloc(n, sizeof(*args), GFP_KERNEL);
+	if (!args)
+		return pav_refuse(err, -ENOMEM, "group %s: out of memory", h->name);
+	code = pav_devs_open(h, drives, n, args, err);
+	if (code)
+		goto free;
+	/* Reads go straight into users' memory, and the volumes have promised what will do. */
+	for (i = 0; i < n && !code; i++)
+		if (pav_dev_dma_mask(args[i].dev) > mask)
+			code = pav_refuse(err, -EINVAL, "drive %s: wants memory aligned to %u bytes, the group's drives to %u; choose one of their kind",
+					  drives[i].path, pav_dev_dma_mask(args[i].dev) + 1, mask + 1);
+	if (!code)
+		code = pav_engine_add(h->engine, args, n, err);
+	if (code)
+		pav_devs_forget(h, args, n);
+	else
+		pav_devs_learn(h);
+free:
+	kfree(args);
+	return code;
+}
+
+/* The slot that has the device with this number, -1: none. */
+static int pav_hosted_slot(struct pav_hosted *h, dev_t number, enum pav_drive_state *state)
+{
+	struct pav_drive_info info;
+	int slot, found = -1;
+
+	mutex_lock(&h->devs_lock);
+	for (slot = 0; slot < PAV_MAX_DRIVES && found < 0; slot++) {
+		if (pav_engine_drive_info(h->engine, slot, &info) || !info.dev || pav_dev_number(info.dev) != number)
+			continue;
+		found = slot;
+		*state = info.state;
+	}
+	mutex_unlock(&h->devs_lock);
+	return found;
+}
+
+int pav_hosted_replace(struct pav_hosted *h, unsigned int slot, const char *path, struct pav_err *err)
+{
+	const struct pav_drive_spec drive = { .path = path, .spare = true };
+	enum pav_drive_state state = PAV_DRIVE_EMPTY;
+	struct pav_drive_info info;
+	struct pav_err ignored;
+	bool joined = false;
+	dev_t number;
+	int spare = -1, code;
+
+	lockdep_assert_held(&pav_registry_lock);
+	mutex_lock(&h->devs_lock);
+	code = pav_engine_drive_info(h->engine, slot, &info);
+	mutex_unlock(&h->devs_lock);
+	if (code)
+		return pav_refuse(err, -ENOENT, "group %s: has no drive in slot %u; see the list of drives", h->name, slot);
+	if (info.state == PAV_DRIVE_SPARE)
+		return pav_refuse(err, -EINVAL, "group %s: drive %u (%s) is a spare and holds nothing; remove it", h->name, slot, info.path);
+	if (path) {
+		code = lookup_bdev(path, &number);
+		if (code)
+			return pav_refuse(err, code, "drive %s: no such drive (error %d); see the list of drives", path, -code);
+		spare = pav_hosted_slot(h, number, &state);
+		if (spare >= 0 && state != PAV_DRIVE_SPARE)
+			return pav_refuse(err, -EBUSY, "drive %s: in use in slot %d of the same group; choose another", path, spare);
+		if (spare < 0) {
+			code = pav_hosted_add(h, &drive, 1, err);
+			if (code)
+				return code;
+			joined = true;
+			spare = pav_hosted_slot(h, number, &state);
+			/* A failed drive's place it may have taken by itself meanwhile. */
+			if (spare == (int)slot)
+				return 0;
+			if (state != PAV_DRIVE_SPARE)
+				return pav_refuse(err, -EBUSY, "drive %s: joined group %s, but took the place of the failed drive in slot %d; add another",
+						  path, h->name, spare);
+		}
+	}
+	code = pav_engine_replace(h->engine, slot, spare, err);
+	if (code && path && pav_hosted_slot(h, number, &state) == (int)slot)
+		code = 0;
+	if (code && joined)
+		pav_engine_remove(h->engine, spare, &ignored);
+	pav_devs_learn(h);
+	return code;
+}
+
+int pav_hosted_return(const char *path, struct pav_hosted **out, struct pav_err *err)
+{
+	const struct pav_drive_spec drive = { .path = path };
+	struct pav_drive_arg arg = { };
+	struct pav_group_info *info;
+	struct pav_probe *probe;
+	struct pav_hosted *h;
+	bool opened;
+	u64 blocks;
+	dev_t number;
+	int code;
+
+	lockdep_assert_held(&pav_registry_lock);
+	info = kzalloc(sizeof(*info), GFP_KERNEL);
+	probe = kzalloc(sizeof(*probe), GFP_KERNEL);
+	if (!info || !probe) {
+		code = pav_refuse(err, -ENOMEM, "drive %s: out of memory", path);
+		goto free;
+	}
+	/* It may have been there all the time, and be of a group that would not have it. */
+	h = lookup_bdev(path, &number) ? NULL : pav_hosted_by_drive(number);
+	if (h) {
+		*out = h;
+		code = pav_engine_return(h->engine, pav_devs_find(h, number), err);
+		goto free;
+	}
+	code = pav_drive_probe(path, probe, &blocks, &opened, err);
+	if (code)
+		goto free;
+	h = pav_hosted_find(probe->group);
+	if (h)
+		pav_engine_info(h->engine, info);
+	if (!h || memcmp(info->uuid, probe->group_uuid, sizeof(info->uuid))) {
+		code = pav_refuse(err, -ENOENT, "drive %s: of group %s, which is not open; import it", path, probe->group);
+		goto free;
+	}
+	*out = h;
+	code = pav_devs_open(h, &drive, 1, &arg, err);
+	if (code)
+		goto free;
+	code = pav_engine_return(h->engine, arg.dev, err);
+	if (code)
+		pav_devs_forget(h, &arg, 1);
+	else
+		pav_devs_learn(h);
+free:
+	kfree(probe);
+	kfree(info);
 	return code;
 }
 

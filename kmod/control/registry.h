@@ -14,18 +14,27 @@
 #include "engine.h"
 #include "space.h"
 
+#define PAV_PATH_BYTES	sizeof(((struct pav_drive_info *)NULL)->path)
+
+struct pav_member {
+	struct pav_dev *dev;
+	bool gone;				/* the engine knows that it was unplugged */
+	unsigned int idle;			/* seconds that no slot has had it */
+};
+
 struct pav_hosted {
 	struct list_head link;
 	u64 order;				/* groups are listed in the order they were opened */
 	char name[PAV_NAME_MAX + 1];
 	struct pav_engine *engine;
-	unsigned int data_drives;
-	unsigned int n_devs;
-	struct pav_dev *devs[PAV_MAX_DRIVES];
-	const char *slot_path[PAV_MAX_DRIVES];	/* for events; as it was when the group was opened */
-	struct delayed_work watch;		/* looks for drives that were unplugged, and at how much is used */
-	u64 gone;				/* bit i: devs[i] was reported as unplugged; only the watch uses it */
+	struct delayed_work watch;		/* each second: looks for drives that were unplugged, and at how much is used */
 	struct pav_space space;
+
+	struct mutex devs_lock;			/* devs, n_devs; whoever holds it may use what pav_engine_drive_info() tells of a device */
+	unsigned int n_devs;
+	struct pav_member devs[2 * PAV_MAX_DRIVES];	/* with room for those whose place others have taken */
+	spinlock_t paths_lock;			/* slot_path; innermost */
+	char slot_path[PAV_MAX_DRIVES][PAV_PATH_BYTES];
 };
 
 /* What a user names a drive by. */
@@ -56,6 +65,14 @@ int pav_hosted_create(const struct pav_create_params *params, const struct pav_a
 int pav_hosted_import(const char *expect_name, const struct pav_as_host *as, const struct pav_drive_spec *drives, unsigned int n,
 		      struct pav_hosted **out, struct pav_err *err);
 int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err);		/* -EBUSY: in use. Otherwise @h is dead */
+
+struct pav_hosted *pav_hosted_by_drive(dev_t number);		/* who has it open; NULL: none of our groups */
+
+/* Drives of an open group; each returns when the change is durable. What follows (rebuild, moving) goes on in the background. */
+int pav_hosted_add(struct pav_hosted *h, const struct pav_drive_spec *drives, unsigned int n, struct pav_err *err);
+/* @path: a spare of the group, or a drive that joins it; NULL: any spare. */
+int pav_hosted_replace(struct pav_hosted *h, unsigned int slot, const char *path, struct pav_err *err);
+int pav_hosted_return(const char *path, struct pav_hosted **out, struct pav_err *err);
 
 /* What the superblock on the drive at @path says. -ENOENT and others: @err says why there is nothing to say; *opened: it could at least be read. */
 int pav_drive_probe(const char *path, struct pav_probe *out, u64 *blocks, bool *opened, struct pav_err *err);

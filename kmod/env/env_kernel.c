@@ -7,6 +7,7 @@
  * one by one from a plain mempool would deadlock: the rescuer sends the waiting ones off.
  */
 #include <linux/blk-cgroup.h>
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/hardirq.h>
@@ -311,6 +312,21 @@ void pav_dev_close(struct pav_dev *dev)
 	invalidate_bdev(dev->bdev);	/* what udev read of it while we wrote beside the page cache */
 	pav_bdev_close(dev->bdev, dev->file);
 	kfree(dev);
+}
+
+/* A queue that is frozen has nothing in it. */
+void pav_dev_drain(struct pav_dev *dev)
+{
+	struct request_queue *q = bdev_get_queue(dev->bdev);
+
+	blk_mq_freeze_queue(q);
+	blk_mq_unfreeze_queue(q);
+}
+
+/* A driver that takes bios (NVMe's own multipath) does not say what is under way: longer than NVMe's timeout and what follows it. */
+unsigned int pav_dev_linger(const struct pav_dev *dev)
+{
+	return queue_is_mq(bdev_get_queue(dev->bdev)) ? 10 : 120;
 }
 
 bool pav_dev_alive(const struct pav_dev *dev)

@@ -16,6 +16,12 @@ void pav_env_exit(void);
  */
 struct pav_dev *pav_dev_open(const char *path, const char **why);
 void pav_dev_close(struct pav_dev *dev);
+/*
+ * For who wants to close a device whose users have been given another: to be called so many seconds after that as pav_dev_linger() says; waits for
+ * I/O that is still under way. Process context.
+ */
+void pav_dev_drain(struct pav_dev *dev);
+unsigned int pav_dev_linger(const struct pav_dev *dev);
 bool pav_dev_alive(const struct pav_dev *dev);	/* false: it was unplugged. Any context */
 dev_t pav_dev_number(const struct pav_dev *dev);
 unsigned int pav_dev_dma_mask(const struct pav_dev *dev);	/* buffers must be aligned to this plus one */

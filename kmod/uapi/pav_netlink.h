@@ -45,6 +45,11 @@ enum pav_cmd {
 	PAV_CMD_VOLUME_GET,	/* [GROUP], [VOLUME] do/dump -> VOLUME_* */
 	PAV_CMD_EVENT,		/* multicast: EVENT_TYPE, GROUP, [VOLUME], [DRIVE_SLOT], [DRIVE_PATH], [VALUE], EVENT_TEXT */
 	PAV_CMD_DRIVE_WIPE,	/* DRIVE_PATH, in no open group: destroy the superblock on it. ENOENT: there is none */
+	PAV_CMD_DRIVE_ADD,	/* GROUP, DRIVES{DRIVE{DRIVE_PATH,[DRIVE_SPARE]}…}: drives join, which loses what they held */
+	PAV_CMD_DRIVE_REPLACE,	/* GROUP, DRIVE_SLOT, [DRIVE_PATH: a spare, or a drive that joins; without it, any spare]: takes the slot's place */
+	PAV_CMD_DRIVE_REMOVE,	/* GROUP, DRIVE_SLOT: a spare leaves at once, another when what it holds has been moved */
+	PAV_CMD_DRIVE_RETURN,	/* DRIVE_PATH -> GROUP: a member that was away is back */
+	PAV_CMD_SCRUB,		/* GROUP, [SCRUB_STOP]: begin a scrub, or go on with one, or stop it */
 	__PAV_CMD_MAX,
 	PAV_CMD_MAX = __PAV_CMD_MAX - 1
 };
@@ -102,6 +107,19 @@ enum pav_attr {
 	PAV_A_OWNER_ID,		/* binary 16: its HOST_ID */
 	PAV_A_OWNER_SINCE,	/* u64: when it opened the group, in seconds since 1970 by its clock */
 	PAV_A_OWNER_SEEN,	/* u64: when it wrote this stamp, likewise */
+	PAV_A_SCRUB_STOP,	/* flag */
+	PAV_A_TASK,		/* nested: TASK_*; repeated */
+	PAV_A_TASK_KIND,	/* u32 enum pav_task_kind */
+	PAV_A_TASK_RUNNING,	/* flag */
+	PAV_A_TASK_DONE,	/* u64: segments */
+	PAV_A_TASK_TOTAL,	/* u64: segments */
+	PAV_A_TASK_REBUILT,	/* u64: bytes written that a drive lacked */
+	PAV_A_TASK_HEALED,	/* u64: bytes that were wrong */
+	PAV_A_TASK_LOST,	/* u64: stripes beyond repair */
+	PAV_A_TASK_STARTED,	/* u64: seconds since 1970; 0: never */
+	PAV_A_TASK_FINISHED,	/* u64: seconds since 1970; before STARTED: it has not come to its end */
+	PAV_A_TASK_SECONDS,	/* u64: how long it has been at work */
+	PAV_A_TASK_RATE,	/* u64: bytes a second */
 	__PAV_A_MAX,
 	PAV_A_MAX = __PAV_A_MAX - 1
 };
@@ -120,6 +138,11 @@ enum pav_drive_state {
 	PAV_DRIVE_FAILED,	/* comes back only through rebuild */
 	PAV_DRIVE_LEAVING,	/* in use, but nothing new is written to it: what it holds is moved to the others */
 	PAV_DRIVE_REBUILDING,	/* ACTIVE, and not everything it should hold is there yet; shown, never stored */
+};
+
+enum pav_task_kind {
+	PAV_TASK_REBUILD,	/* what drives lack is written */
+	PAV_TASK_SCRUB,		/* everything is read and verified */
 };
 
 enum pav_event {

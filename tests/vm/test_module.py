@@ -314,6 +314,20 @@ def test_bad_input(guest, nl):
         (errno.EINVAL, "which DRIVE_PATH", "drive-wipe", {}),
         (errno.ENOENT, "/dev/nope: no such file", "drive-wipe", dict(drive_path="/dev/nope")),
         (errno.EBUSY, f"{d0}: in use by the open group g1", "drive-wipe", dict(drive_path=d0)),
+        (errno.EINVAL, "which DRIVES", "drive-add", dict(group="g1")),
+        (errno.EBUSY, f"{d0}: in use by the open group g1", "drive-add", dict(group="g1", drives=one)),
+        (errno.ENOENT, "/dev/nope: no such file", "drive-add", dict(group="g1", drives=[{"drive-path": "/dev/nope"}])),
+        (errno.EINVAL, "DRIVE_SLOT", "drive-replace", dict(group="g1")),
+        (errno.ENOENT, "no drive in slot 39", "drive-replace", dict(group="g1", drive_slot=39)),
+        (errno.ENOENT, "no spare", "drive-replace", dict(group="g1", drive_slot=0)),
+        (errno.ENOENT, "/dev/nope: no such drive", "drive-replace", dict(group="g1", drive_slot=0, drive_path="/dev/nope")),
+        (errno.EBUSY, "in slot 0 of the same group", "drive-replace", dict(group="g1", drive_slot=1, drive_path=d0)),
+        (errno.EINVAL, "DRIVE_SLOT", "drive-remove", dict(group="g1")),
+        (errno.ENOENT, "g1", "drive-remove", dict(group="g1", drive_slot=39)),
+        (errno.EINVAL, "which DRIVE_PATH", "drive-return", {}),
+        (errno.ENOENT, "/dev/nope", "drive-return", dict(drive_path="/dev/nope")),
+        (errno.EINVAL, "which GROUP", "scrub", {}),
+        (POLICY, "", "scrub", dict(group="g1", scrub_stop=b"x")),
         (errno.EINVAL, "which DRIVES", "group-import", {}),
         (errno.EINVAL, "which DRIVES", "group-import", dict(drives={})),
         (errno.EINVAL, "DRIVE_PATH of each", "group-import", dict(drives=[{}])),
@@ -364,7 +378,7 @@ def test_malformed_messages(nl):
 def test_rights(guest, nl):
     user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
     changes = [op["name"] for op in pavnl.SPEC["operations"]["list"] if "admin-perm" in op.get("flags", [])]
-    assert len(changes) == 13
+    assert len(changes) == 18
     _, ends = nl.do_raw([message(c) for c in changes], prefix=user)
     assert {code for code, _ in ends} == {errno.EPERM}
     assert all("CAP_SYS_ADMIN" in text for _, text in ends)
@@ -509,7 +523,7 @@ def mutated(rng, base):
         elif how < 0.85:
             raw += pavnl.attribute(rng.randrange(50), rng.randbytes(rng.choice((0, 1, 4, 8, 16, 64))), nested=rng.random() < 0.5)
         else:
-            raw[0] = rng.randrange(18)
+            raw[0] = rng.randrange(len(pavnl.COMMANDS) + 2)
     return bytes(raw)
 
 
@@ -521,7 +535,10 @@ def test_mutated_messages(guest, nl):
              message("volume-rename", **names, new_name="v1"), message("volume-grow", **names, size=1024 * MIB),
              message("volume-set-prop", **names, prop=[{"prop-key": "k", "prop-value": "v"}, {"prop-key": "k"}]),
              message("group-create", group="f", drives=d, data_drives=2), message("group-import", drives=d),
-             message("drive-probe", drive_path=d[0]["drive-path"]), message("drive-get", group="g1"), message("drive-fail", group="g1", drive_slot=1)]
+             message("drive-probe", drive_path=d[0]["drive-path"]), message("drive-get", group="g1"), message("drive-fail", group="g1", drive_slot=1),
+             message("drive-add", group="g1", drives=[{"drive-path": "/dev/x", "drive-spare": True}]), message("drive-return", drive_path="/dev/x"),
+             message("drive-replace", group="g1", drive_slot=1, drive_path="/dev/x"), message("drive-remove", group="g1", drive_slot=30),
+             message("scrub", group="g1"), message("scrub", group="g1", scrub_stop=True)]
     answered = 0
     for _ in range(0, FUZZ, 100):
         batch = [mutated(rng, rng.choice(bases)) for _ in range(100)]

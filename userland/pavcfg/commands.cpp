@@ -21,6 +21,9 @@ Param zone_param(std::string_view help) { return {"zone", ArgType::number, "Z", 
 Param controller_param(bool needed) { return {"id", ArgType::number, "N", "the controller", needed, false, 1, max_controllers}; }
 Param size_param(std::string_view help) { return {"size", ArgType::size, "N GB", help, required}; }
 
+Param drive_param(std::string_view help) { return {"drive", ArgType::drive, "D", help, required}; }
+Param open_group_param() { return {"group", ArgType::group, "G", "the media group", required}; }
+
 std::vector<Param> path_params() {
     return {volume_param("volume", false), in_group(), port_param(false),
             {"controller", ArgType::number, "N", "every volume of this controller's ports", false, false, 1, max_controllers}};
@@ -119,6 +122,38 @@ const std::vector<Command> &commands() {
          "For drives that were away when their group was deleted, or whose group is no longer wanted. Only the group's own records on "
          "them are destroyed; a drive of an open group, or one that holds something else, is refused.", "wipe drives /dev/nvme3n1 --yes",
          "Without these drives their group may be impossible to open again.", ""},
+        {Id::replace_drive, "replace",
+         {drive_param("the drive that goes: its path, or the number of its slot (see: show drives)"), open_group_param(),
+          {"with", ArgType::drive, "NEW", "a spare of the group, or an empty drive; without it, any spare"}},
+         "put another drive in a drive's place",
+         "What the old drive held is rebuilt on the new one in the background, what is most endangered first; show tasks tells how far it is, "
+         "--watch waits for the end. A drive that still works is taken out of use at once. A failed drive's place is taken by a spare without "
+         "being told.",
+         "replace drive /dev/nvme3n1 in group MG1 with /dev/nvme20n1 --yes",
+         "The group lacks the drive until the rebuild is done.", "in"},
+        {Id::add_drives, "add",
+         {{"drives", ArgType::drives, "DRIVE…", "empty drives that make the group larger"},
+          {"spares", ArgType::drives, "DRIVE…", "empty drives that become hot spares"}, open_group_param()},
+         "let drives join a group, online",
+         "A drive that holds anything or is in use is refused by name. Spares only, for now: the kernel module refuses drives that would make the "
+         "group larger.",
+         "add spares /dev/nvme19n1 /dev/nvme20n1 to group MG1", "", "to"},
+        {Id::remove_drive, "remove",
+         {drive_param("its path, or the number of its slot"), open_group_param()}, "take a drive from a group, online",
+         "A spare leaves at once. Spares only, for now: the kernel module refuses to let go of a drive that holds data; replace it.",
+         "remove drive /dev/nvme3n1 from group MG1 --yes", "The group has one drive less afterwards.", "from"},
+        {Id::return_drive, "return",
+         {{"drive", ArgType::drive, "D", "its path as it is now; without it, every drive that is found"}},
+         "take drives back into their groups that were away",
+         "A drive that was pulled and put back, or came late, gets back what it missed by a rebuild; nothing on it is trusted. A drive that was "
+         "taken out of use for errors, or whose place another has taken, does not come back. udev runs this whenever an NVMe drive appears.",
+         "return drive /dev/nvme3n1", "", ""},
+        {Id::scrub_group, "scrub",
+         {{"group", ArgType::group, "G", "the media group; without it, all"}, {"stop", ArgType::flag, "", "end it where it is"}},
+         "read and verify everything in use, and heal what is wrong",
+         "In the background, at a limited rate (module parameters rebuild_rate_min and rebuild_rate_max); goes on after a restart. The timer "
+         "pav-scrub.timer begins one each month.",
+         "scrub group MG1", "", ""},
         {Id::restore, "restore", {}, "bring everything back, as after a boot",
          "Loads the modules, opens every group that is found, waits for drives, interfaces and addresses that are not there yet "
          "(--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
@@ -130,6 +165,10 @@ const std::vector<Command> &commands() {
          "is Free at the rate of the last day, or since the group was opened.", "show groups", "", ""},
         {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state",
          "Drives of groups that are not open are listed as such.", "show drives grpname MG1", "", ""},
+        {Id::show_tasks, "show tasks", {{"group", ArgType::group, "G", "the media group"}}, "rebuild and scrub: how far, how fast, how long still",
+         "With --watch: goes on, with a line of progress, until nothing runs any more, or --wait SECONDS have passed. Ends with 3 if something "
+         "is beyond repair, or still runs.",
+         "show tasks --watch", "", ""},
         {Id::show_volumes, "show volumes", {group_param("grpname", false)}, "volumes: size, status, serial, ports", "", "show volumes", "", ""},
         {Id::show_volume, "show volume", {volume_param(), in_group()}, "everything about one volume", "", "show volume name db1", "", ""},
         {Id::show_controllers, "show controllers", {}, "controllers: zone, protocol, ports, volumes", "", "show controllers", "", ""},

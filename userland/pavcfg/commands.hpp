@@ -28,6 +28,7 @@ enum class ArgType {
     size,     // "100 GB": two words or one
     choice,   // one of Param::choices
     drives,   // list of paths
+    drive,    // a path, or the number of a slot
     flag,
 };
 
@@ -45,8 +46,9 @@ struct Param {
 enum class Id {
     create_group, create_volume, assign_volume, unassign_volume, allow_host, disallow_host,
     failover, failback, configure_controller, grow_volume, rename_volume, delete_volume, delete_group,
-    import_group, export_group, checkpoint_group, fail_drive, wipe_drives, restore,
-    show_groups, show_drives, show_volumes, show_volume, show_controllers, show_ports, show_hosts, show_status, show_events,
+    import_group, export_group, checkpoint_group, fail_drive, wipe_drives,
+    replace_drive, add_drives, remove_drive, return_drive, scrub_group, restore,
+    show_groups, show_drives, show_tasks, show_volumes, show_volume, show_controllers, show_ports, show_hosts, show_status, show_events,
     show_mapped_network, help,
 };
 

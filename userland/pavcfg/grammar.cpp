@@ -140,7 +140,7 @@ class Parser {
         auto &values = call_.values[std::string(param.key)];
         if (param.type == ArgType::flag) return {};
         if (param.type == ArgType::drives) {
-            while (at_ < words_.size() && !param_of(command_, words_[at_])) values.push_back(words_[at_++]);
+            while (at_ < words_.size() && !param_of(command_, words_[at_]) && !is_filler(command_, words_[at_])) values.push_back(words_[at_++]);
             for (const auto &path : values)
                 if (!path.starts_with('/')) return usage_error(path, "a drive is named by its path", "for example /dev/nvme0n1");
             if (values.empty()) return no_value(param);
@@ -179,6 +179,10 @@ class Parser {
             break;
         case ArgType::port:
             if (auto good = parse_port_name(value); !good) return good.error();
+            break;
+        case ArgType::drive:
+            if (!value.starts_with('/') && !to_number(value))
+                return usage_error(value, "a drive is named by its path, or by the number of its slot", "for example /dev/nvme0n1, or 3");
             break;
         case ArgType::host:
             if (value != "any")
@@ -256,6 +260,7 @@ const char *const options_text =
     "  --dry-run       show what would be done, do nothing\n"
     "  --yes           answer questions with yes\n"
     "  --wait SECONDS  wait so long for interfaces, addresses and drives that are not there yet\n"
+    "  --watch         wait for the end of what the command began in the background\n"
     "  --quiet         no progress, no remarks: only results and errors\n"
     "  --config FILE   instead of /etc/pav/pavcfg.conf\n"
     "  --module FILE   load this pavraid.ko instead of the installed one\n"
@@ -311,8 +316,8 @@ Result<Call> parse(const Words &words) {
 std::string usage(const Command &command) {
     Words parts{std::string(command.words)};
     for (const auto &param : command.params) {
-        // Fillers read before the last key: "allow host NQN to volume V".
-        if (!command.fillers.empty() && param.key == "volume") parts.push_back(split(command.fillers).front());
+        // Fillers read before the key of the object: "allow host NQN to volume V".
+        if (!command.fillers.empty() && (param.key == "volume" || param.key == "group")) parts.push_back(split(command.fillers).front());
         parts.push_back(param_text(param));
     }
     return fmt::format("{}", fmt::join(parts, " "));
@@ -381,7 +386,7 @@ std::vector<std::string> complete(const Words &words, const std::string &partial
     } else {
         candidates = next_words(words);
     }
-    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--quiet", "--config", "--module", "--help", "--version"};
+    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--watch", "--quiet", "--config", "--module", "--help", "--version"};
     std::erase_if(candidates, [&](const std::string &word) { return !word.starts_with(partial); });
     return candidates;
 }

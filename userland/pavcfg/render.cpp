@@ -2,7 +2,9 @@
 #include "pavcfg/render.hpp"
 
 #include <algorithm>
+#include <ctime>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -62,8 +64,10 @@ std::vector<std::string> volumes_of_controller(const Snapshot &snap, unsigned co
     return names;
 }
 
-// Whether a host whose stamp is on a drive still lives, its stamp does not tell; an import does.
-std::string closed_state(const DriveLabel &label) {
+// Of a drive that no open group uses. Whether a host whose stamp is on it still lives, the stamp does not tell; an import does.
+std::string closed_state(const Snapshot &snap, const DriveLabel &label) {
+    const bool open = std::any_of(snap.groups.begin(), snap.groups.end(), [&](const auto &view) { return view.group.uuid == label.group_uuid; });
+    if (open) return "out of its group";
     return label.owner.empty() ? "group not open" : fmt::format("group open on {}, or left so", label.owner);
 }
 
@@ -122,7 +126,7 @@ std::string drives_text(const Snapshot &snap, const std::vector<DriveLabel> &clo
                 table.add({view.group.name, std::to_string(drive.slot), or_dash(drive.path), std::string(to_string(drive.state)), size_text(drive.bytes),
                            to_string(drive.uuid)});
     for (const auto &label : closed)
-        table.add({label.group, std::to_string(label.drive.slot), label.path, closed_state(label), size_text(label.drive.bytes), to_string(label.drive.uuid)});
+        table.add({label.group, std::to_string(label.drive.slot), label.path, closed_state(snap, label), size_text(label.drive.bytes), to_string(label.drive.uuid)});
     return table.text();
 }
 
@@ -153,9 +157,73 @@ json drives_json(const Snapshot &snap, const std::vector<DriveLabel> &closed, co
                 list.push_back({{"group", view.group.name}, {"slot", drive.slot}, {"path", drive.path}, {"state", to_string(drive.state)},
                                 {"bytes", drive.bytes}, {"uuid", to_string(drive.uuid)}, {"counters", drive.counters}});
     for (const auto &label : closed)
-        list.push_back({{"group", label.group}, {"slot", label.drive.slot}, {"path", label.path}, {"state", closed_state(label)}, {"bytes", label.drive.bytes},
+        list.push_back({{"group", label.group}, {"slot", label.drive.slot}, {"path", label.path}, {"state", closed_state(snap, label)}, {"bytes", label.drive.bytes},
                         {"uuid", to_string(label.drive.uuid)}, {"owner", label.owner.empty() ? json() : json(label.owner)}});
     return {{"drives", list}};
+}
+
+// ---- tasks --------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string state_of(const Task &task) {
+    if (task.running) return "running";
+    if (!task.started) return "never";
+    return task.interrupted() ? "interrupted" : "done";
+}
+
+std::string percent_text(const Task &task) {
+    const auto percent = percent_of(task);
+    return percent ? fmt::format("{:.1f} %", *percent) : "-";
+}
+
+std::string time_text(std::uint64_t seconds) {
+    if (!seconds) return "-";
+    const auto time = static_cast<std::time_t>(seconds);
+    std::tm local{};
+    localtime_r(&time, &local);
+    return fmt::format("{:%Y-%m-%d %H:%M:%S}", local);
+}
+
+}  // namespace
+
+std::string progress_text(const Task &task) {
+    std::string text = percent_of(task) ? percent_text(task) : "begins";
+    if (task.rate) text += fmt::format(", {}/s", size_text(task.rate));
+    if (const auto left = seconds_left(task)) text += fmt::format(", {} left", duration_text(*left));
+    return text;
+}
+
+std::string tasks_text(const std::vector<GroupView> &groups, const std::string &only) {
+    Table table({"Group", "Task", "State", "Done", "Rate", "Time Left", "Rebuilt", "Healed", "Beyond Repair", "Begun", "Ended"});
+    for (const auto &view : groups) {
+        if (!only.empty() && view.group.name != only) continue;
+        for (const auto &task : view.group.tasks) {
+            const auto left = seconds_left(task);
+            table.add({view.group.name, std::string(to_string(task.kind)), state_of(task), percent_text(task),
+                       task.running && task.rate ? size_text(task.rate) + "/s" : "-", left ? duration_text(*left) : "-", size_text(task.rebuilt_bytes),
+                       size_text(task.healed_bytes), fmt::format("{}", task.lost), time_text(task.started),
+                       task.running || task.interrupted() ? "-" : time_text(task.finished)});
+        }
+    }
+    return table.text();
+}
+
+json tasks_json(const std::vector<GroupView> &groups, const std::string &only) {
+    json list = json::array();
+    for (const auto &view : groups) {
+        if (!only.empty() && view.group.name != only) continue;
+        for (const auto &task : view.group.tasks) {
+            const auto left = seconds_left(task);
+            const auto done = percent_of(task);
+            list.push_back({{"group", view.group.name}, {"task", to_string(task.kind)}, {"state", state_of(task)}, {"done_segments", task.done},
+                            {"total_segments", task.total}, {"percent", done ? json(*done) : json()}, {"bytes_per_second", task.rate},
+                            {"seconds", task.seconds}, {"seconds_left", left ? json(*left) : json()}, {"rebuilt_bytes", task.rebuilt_bytes},
+                            {"healed_bytes", task.healed_bytes}, {"stripes_beyond_repair", task.lost}, {"started", task.started},
+                            {"finished", task.finished}});
+        }
+    }
+    return {{"tasks", list}};
 }
 
 // ---- volumes --------------------------------------------------------------------------------------------------------------
@@ -319,7 +387,13 @@ std::vector<std::string> problems_of(const Snapshot &snap) {
         if (view.group.state != GroupState::online) problems.push_back(fmt::format("group {} is {}", view.group.name, to_string(view.group.state)));
         for (const auto &drive : view.drives)
             if (drive.state == DriveState::failed)
-                problems.push_back(fmt::format("group {}: drive {} ({}) has failed", view.group.name, drive.slot, or_dash(drive.path)));
+                problems.push_back(fmt::format("group {}: drive {} ({}) has failed (pavcfg replace drive {} in group {} with NEW, or put it back)",
+                                               view.group.name, drive.slot, or_dash(drive.path), drive.slot, view.group.name));
+        for (const auto &task : view.group.tasks) {
+            if (task.lost)
+                problems.push_back(fmt::format("group {}: the {} met {} stripes that are beyond repair", view.group.name, to_string(task.kind), task.lost));
+            if (task.kind == TaskKind::rebuild && task.running) problems.push_back(fmt::format("group {} is being rebuilt: {}", view.group.name, progress_text(task)));
+        }
         if (view.group.provisioned_bytes > view.group.capacity_bytes)
             problems.push_back(fmt::format("group {} is overprovisioned: {} of volumes on {}", view.group.name, size_text(view.group.provisioned_bytes),
                                            size_text(view.group.capacity_bytes)));
@@ -369,6 +443,7 @@ json status_json(const Snapshot &snap) {
     for (const auto &step : snap.drift.steps) plan.push_back(step.to_text());
     json out{{"engine_loaded", snap.engine_loaded}, {"nvmet_loaded", snap.nvmet_loaded}, {"problems", problems_of(snap)}, {"left_out", left}, {"drift", plan}};
     out.update(groups_json(snap, ""));
+    out.update(tasks_json(snap.groups, ""));
     out.update(volumes_json(snap, ""));
     out.update(ports_json(snap));
     return out;

@@ -27,6 +27,8 @@ class Table {
 
 std::string groups_text(const Snapshot &snap, const std::string &only);
 std::string drives_text(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group);
+std::string tasks_text(const std::vector<GroupView> &groups, const std::string &only);
+std::string progress_text(const Task &task);  // of one that runs: "45.0 %, 120 MB/s, 3 min left"
 std::string volumes_text(const Snapshot &snap, const std::string &group);
 std::string volume_text(const VolumeView &volume);
 std::string controllers_text(const Snapshot &snap);
@@ -37,6 +39,7 @@ std::string mapped_network_text(const Snapshot &snap, Protocol protocol);
 
 nlohmann::json groups_json(const Snapshot &snap, const std::string &only);
 nlohmann::json drives_json(const Snapshot &snap, const std::vector<DriveLabel> &closed, const std::string &group);
+nlohmann::json tasks_json(const std::vector<GroupView> &groups, const std::string &only);
 nlohmann::json volumes_json(const Snapshot &snap, const std::string &group);
 nlohmann::json volume_json(const VolumeView &volume);
 nlohmann::json controllers_json(const Snapshot &snap);

@@ -2,6 +2,7 @@
 #include "pavcfg/run.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <sstream>
 
@@ -105,8 +106,55 @@ Result<Outcome> change(const Call &call, Array &array) {
     case Id::checkpoint_group: return array.checkpoint_group(call.text("name"));
     case Id::wipe_drives: return array.wipe_drives(call.list("drives"), call.has("takeover"));
     case Id::fail_drive: return array.fail_drive(call.text("grpname"), call.number("slot"));
+    case Id::replace_drive: return array.replace_drive(call.text("group"), call.text("drive"), call.text("with"));
+    case Id::add_drives: return array.add_drives(call.text("group"), call.list("drives"), call.list("spares"));
+    case Id::remove_drive: return array.remove_drive(call.text("group"), call.text("drive"));
+    case Id::return_drive: return array.return_drives(call.text("drive"));
+    case Id::scrub_group: return array.scrub(call.text("group"), !call.has("stop"));
     case Id::restore: return array.restore();
     default: return Error{"run", std::string(call.command->words), 0, "it changes nothing", ""};
+    }
+}
+
+// What runs in the groups now, for one line; empty: nothing.
+std::string progress_of(const std::vector<Group> &groups, const std::string &only) {
+    std::vector<std::string> parts;
+    for (const auto &group : groups)
+        for (const auto &task : group.tasks)
+            if (task.running && (only.empty() || group.name == only)) parts.push_back(fmt::format("{} of {}: {}", to_string(task.kind), group.name, progress_text(task)));
+    return fmt::format("{}", fmt::join(parts, "; "));
+}
+
+// Waits until nothing runs in the background, telling how far it is: on a terminal in one line, elsewhere each ten seconds.
+int watch(Array &array, const std::string &only, const Options &options, Session &session) {
+    Clock &clock = session.machine().clock;
+    const auto began = clock.now();
+    std::optional<std::chrono::milliseconds> said;
+    unsigned quiet = 0;  // looks at which nothing ran: what was asked for may not have begun yet
+    for (;;) {
+        const auto groups = array.groups();
+        if (!groups) return fail(groups.error(), exit_refused, options, session);
+        const std::string line = progress_of(*groups, only);
+        quiet = line.empty() ? quiet + 1 : 0;
+        const auto now = clock.now();
+        const bool late = options.wait_seconds && now - began >= std::chrono::seconds(*options.wait_seconds);
+        if (!options.quiet && !line.empty()) {
+            if (session.interactive)
+                session.err << "\r\033[K" << line << std::flush;
+            else if (!said || now - *said >= std::chrono::seconds(10) || late)
+                session.err << "pavcfg: " << line << "\n" << std::flush, said = now;
+        }
+        if (quiet >= 4 || late) {
+            if (session.interactive && !options.quiet) session.err << "\r\033[K" << std::flush;
+            bool lost = false;
+            for (const auto &group : *groups)
+                if (only.empty() || group.name == only) {
+                    lost |= group.state == GroupState::faulted;
+                    for (const auto &task : group.tasks) lost |= task.lost != 0;
+                }
+            return line.empty() && !lost ? exit_ok : exit_partial;
+        }
+        clock.sleep(std::chrono::milliseconds(line.empty() ? 300 : 1000));
     }
 }
 
@@ -123,11 +171,12 @@ int show(const Call &call, Array &array, const Options &options, Session &sessio
     if (!result) return fail(result.error(), exit_refused, options, session);
     const Snapshot &snap = *result;
     const Id id = call.command->id;
-    const bool needs_engine = id == Id::show_groups || id == Id::show_drives || id == Id::show_volumes || id == Id::show_volume || id == Id::show_hosts;
+    const bool needs_engine = id == Id::show_groups || id == Id::show_drives || id == Id::show_tasks || id == Id::show_volumes || id == Id::show_volume ||
+                              id == Id::show_hosts;
     if (needs_engine && !snap.engine_loaded)
         return fail({"look at", std::string(call.command->words.substr(5)), ENOENT, "the module pavraid is not loaded", "pavcfg restore, or modprobe pavraid"},
                     exit_refused, options, session);
-    const std::string group = call.text(id == Id::show_groups ? "name" : "grpname");
+    const std::string group = call.text(id == Id::show_groups ? "name" : id == Id::show_tasks ? "group" : "grpname");
     if (const auto unknown = unknown_group(snap, group)) return fail(*unknown, exit_refused, options, session);
 
     const auto print = [&](const std::string &text, const nlohmann::json &json) { session.out << (options.json ? json.dump(2) + "\n" : text); };
@@ -137,6 +186,17 @@ int show(const Call &call, Array &array, const Options &options, Session &sessio
         const auto closed = group.empty() ? array.closed_drives() : std::vector<DriveLabel>{};
         print(drives_text(snap, closed, group), drives_json(snap, closed, group));
         break;
+    }
+    case Id::show_tasks: {
+        if (!options.watch) {
+            print(tasks_text(snap.groups, group), tasks_json(snap.groups, group));
+            break;
+        }
+        const int code = watch(array, group, options, session);
+        const auto after = array.snapshot();
+        if (!after) return fail(after.error(), exit_refused, options, session);
+        print(tasks_text(after->groups, group), tasks_json(after->groups, group));
+        return code;
     }
     case Id::show_volumes: print(volumes_text(snap, group), volumes_json(snap, group)); break;
     case Id::show_volume: {
@@ -194,7 +254,8 @@ int run_words(const std::vector<std::string> &words, const Options &options, Ses
     if (!options.quiet) array_options.progress = [&session](const std::string &line) { session.err << "pavcfg: " << line << "\n" << std::flush; };
     Array array(std::move(config).value(), session.machine(), array_options);
     if (is_look(id)) return show(*call, array, options, session);
-    return report(change(*call, array), options, session);
+    code = report(change(*call, array), options, session);
+    return options.watch && code == exit_ok && !options.dry_run ? watch(array, call->text("group"), options, session) : code;
 }
 
 // Values for the completion; whatever cannot be had is simply not offered.
@@ -205,7 +266,7 @@ std::vector<std::string> values_of(ArgType type, const Options &options, Session
     if (!config) return values;
     if (type == ArgType::port)
         for (const auto &[name, port] : config->ports) values.push_back(name);
-    if (type == ArgType::drives) {
+    if (type == ArgType::drives || type == ArgType::drive) {
         const auto found = session.machine().drives.candidates(config->drive_patterns);
         if (found) values = *found;
     }
@@ -292,6 +353,7 @@ int run_line(const std::vector<std::string> &arguments, Options options, Session
     app.add_flag("--dry-run", options.dry_run);
     app.add_flag("--yes,-y", options.yes);
     app.add_flag("--quiet,-q", options.quiet);
+    app.add_flag("--watch", options.watch);
     app.add_flag("--help,-h", help);
     app.add_flag("--version", version);
     app.add_flag("--takeover", takeover);  // a parameter of some commands, which deserves to be seen

@@ -16,7 +16,7 @@ namespace pav::cli {
 enum Exit { exit_ok = 0, exit_refused = 1, exit_usage = 2, exit_partial = 3, exit_config = 4 };
 
 struct Options {
-    bool json = false, dry_run = false, yes = false, quiet = false;
+    bool json = false, dry_run = false, yes = false, quiet = false, watch = false;
     std::string config_file = "/etc/pav/pavcfg.conf";
     std::string module;
     std::optional<unsigned> wait_seconds;

@@ -40,6 +40,13 @@ class Forward : public Engine {
     Result<std::vector<Group>> groups() override { return to_.groups(); }
     Result<std::vector<Drive>> drives(const std::string &group) override { return to_.drives(group); }
     Result<void> fail_drive(const std::string &group, unsigned slot) override { return to_.fail_drive(group, slot); }
+    Result<void> add_drives(const std::string &group, const std::vector<DriveSpec> &drives) override { return to_.add_drives(group, drives); }
+    Result<void> replace_drive(const std::string &group, unsigned slot, const std::optional<std::string> &with) override {
+        return to_.replace_drive(group, slot, with);
+    }
+    Result<void> remove_drive(const std::string &group, unsigned slot) override { return to_.remove_drive(group, slot); }
+    Result<std::string> return_drive(const std::string &path) override { return to_.return_drive(path); }
+    Result<void> scrub(const std::string &group, bool on) override { return to_.scrub(group, on); }
     Result<void> create_volume(const VolumeSpec &spec) override { return to_.create_volume(spec); }
     Result<void> delete_volume(const std::string &group, const std::string &name) override { return to_.delete_volume(group, name); }
     Result<void> grow_volume(const std::string &group, const std::string &name, std::uint64_t size) override {

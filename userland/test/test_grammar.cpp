@@ -73,6 +73,22 @@ TEST(Grammar, ParametersInAnyOrderAndListsEndAtKeys) {
         EXPECT_TRUE(parse(words_of(line))) << line;
 }
 
+TEST(Grammar, DrivesComeAndGo) {
+    const auto replace = parse(words_of("replace drive /dev/nvme3n1 in group G with /dev/nvme9n1"));
+    ASSERT_TRUE(replace) << replace.error().to_text();
+    EXPECT_EQ(replace->text("drive"), "/dev/nvme3n1");
+    EXPECT_EQ(replace->text("with"), "/dev/nvme9n1");
+    EXPECT_TRUE(parse(words_of("replace drive 3 in group G")));
+    const auto add = parse(words_of("add drives /dev/a /dev/b spares /dev/c to group G"));
+    ASSERT_TRUE(add) << add.error().to_text();
+    EXPECT_EQ(add->list("drives"), (std::vector<std::string>{"/dev/a", "/dev/b"}));
+    EXPECT_EQ(add->list("spares"), (std::vector<std::string>{"/dev/c"}));
+    EXPECT_EQ(add->text("group"), "G");
+    EXPECT_TRUE(parse(words_of("remove drive 12 from group G")));
+    for (const auto *line : {"return", "return drive /dev/a", "scrub", "scrub group G", "scrub group G stop", "show tasks", "show tasks group G"})
+        EXPECT_TRUE(parse(words_of(line))) << line;
+}
+
 TEST(Grammar, WrongWordsNameTheNearestRightOne) {
     const std::vector<std::pair<const char *, const char *>> table{
         {"craete volume name v", "did you mean \"create\""},
@@ -99,6 +115,13 @@ TEST(Grammar, WrongWordsNameTheNearestRightOne) {
         {"allow host myhost to volume v", "begins with \"nqn.\""},
         {"show ports extra", "does not belong here"},
         {"delete volume name", "follows it"},
+        {"replace drive nvme3n1 in group G", "by the number of its slot"},
+        {"replace drive 3 into group G", "replace drive D in group G [with NEW]"},
+        {"replace drive 3", "missing: group G"},
+        {"remove group G", "missing: drive D"},
+        {"add drives to group G", "follows it"},
+        {"add drives /dev/a nvme1n1 to group G", "named by its path"},
+        {"scrub group G halt", "does not belong here"},
         {"frobnicate", "no such command"},
     };
     for (const auto &[line, says] : table) EXPECT_NE(refusal(line).find(says), std::string::npos) << line << " → " << refusal(line);
@@ -133,7 +156,7 @@ std::set<std::string> completion(const std::string &words, const std::string &pa
 
 TEST(Completion, FollowsTheTable) {
     using Set = std::set<std::string>;
-    EXPECT_EQ(completion("", "re"), (Set{"rename", "restore"}));
+    EXPECT_EQ(completion("", "re"), (Set{"remove", "rename", "replace", "restore", "return"}));
     EXPECT_EQ(completion("create", ""), (Set{"group", "volume"}));
     EXPECT_EQ(completion("assign volume", "p"), (Set{"port-name", "preferred"}));
     EXPECT_EQ(completion("assign volume name", ""), (Set{"v1", "v2"}));
@@ -143,6 +166,8 @@ TEST(Completion, FollowsTheTable) {
     EXPECT_EQ(completion("create volume name v size 1 GB", ""), (Set{"grpname", "nqn"}));
     EXPECT_EQ(completion("configure controller id 1 protocol", ""), (Set{"roce", "tcp"}));
     EXPECT_EQ(completion("create group name g drives /dev/x", ""), (Set{"/dev/nvme0n1", "spares", "zone", "data", "reserve"}));
+    EXPECT_EQ(completion("replace", ""), (Set{"drive", "group", "with"}));
+    EXPECT_EQ(completion("add drives /dev/a to group g spares", "/"), (Set{"/dev/nvme0n1"}));
     EXPECT_EQ(completion("help show", "po"), (Set{"ports"}));
     EXPECT_EQ(completion("create", "--j"), (Set{"--json"}));
 }

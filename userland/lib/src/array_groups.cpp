@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Groups and drives: create, find, import, export, delete; and restore, which is import plus serving.
+// Groups: create, find, import, export, delete; and restore, which is import plus serving.
 #include <algorithm>
 #include <cerrno>
 
@@ -13,10 +13,6 @@ namespace pav {
 
 namespace {
 
-std::string list_text(const std::vector<std::string> &items) { return fmt::format("{}", fmt::join(items, ", ")); }
-
-bool is_this_machine(const Uuid &id) { return !is_nil(id) && id == host_identity().id; }
-
 // What the kernel does before it opens a group that its drives call open (kmod/DESIGN.md, "The owner stamp"), and how long at least.
 std::string what_it_waits_for(const std::string &owner, const Uuid &id, bool takeover) {
     if (is_this_machine(id)) return "this machine had it open when it stopped: about 4 seconds";
@@ -25,18 +21,6 @@ std::string what_it_waits_for(const std::string &owner, const Uuid &id, bool tak
 }
 
 }  // namespace
-
-// Identities of the drives that open groups have.
-std::set<std::string> Array::drives_in_use() {
-    std::set<std::string> used;
-    const auto groups = engine_->groups();
-    if (!groups) return used;
-    for (const auto &group : *groups)
-        if (const auto drives = engine_->drives(group.name))
-            for (const auto &drive : *drives)
-                if (!drive.path.empty() && drive.state != DriveState::failed) used.insert(machine_.drives.identity(drive.path));
-    return used;
-}
 
 Result<Outcome> Array::create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
                                     const std::vector<std::string> &spares, std::optional<unsigned> data_drives,
@@ -56,37 +40,7 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
     for (const auto &path : drives) spec.drives.push_back({path, false});
     for (const auto &path : spares) spec.drives.push_back({path, true});
 
-    // Look at all drives before refusing: an administrator wants the whole list at once.
-    std::vector<std::string> refused, to_wipe, of_groups;
-    std::map<std::string, std::string> seen;
-    for (const auto &drive : spec.drives) {
-        const auto [it, fresh] = seen.emplace(machine_.drives.identity(drive.path), drive.path);
-        if (!fresh) {
-            refused.push_back(it->second == drive.path ? fmt::format("{} is named twice", drive.path)
-                                                       : fmt::format("{} and {} are the same drive", it->second, drive.path));
-            continue;
-        }
-        if (const auto label = engine_->probe_drive(drive.path); label && label->has_group()) {
-            refused.push_back(fmt::format("{} belongs to group {}", drive.path, label->group));
-            of_groups.push_back(drive.path);
-            continue;
-        }
-        const auto found = machine_.drives.contents(drive.path);
-        if (!found) {
-            refused.push_back(found.error().to_text());
-        } else if (!found->empty()) {
-            refused.push_back(fmt::format("{} holds {}", drive.path, list_text(*found)));
-            to_wipe.push_back(drive.path);
-        }
-    }
-    if (!refused.empty()) {
-        std::vector<std::string> ways;
-        if (!of_groups.empty()) ways.push_back(fmt::format("pavcfg wipe drives {}", fmt::join(of_groups, " ")));
-        if (!to_wipe.empty()) ways.push_back(fmt::format("wipefs -a {}", fmt::join(to_wipe, " ")));
-        return Error{tried, name, 0, fmt::format("{}", fmt::join(refused, "; ")),
-                     ways.empty() ? "name other drives" : fmt::format("if nothing on them is needed any more: {}", fmt::join(ways, " and "))};
-    }
-
+    if (auto blank = check_blank(tried, name, spec.drives); !blank) return blank.error();
     if (auto created = engine_->create_group(spec); !created) return created.error();
     Outcome out;
     const auto group = find_group(name);
@@ -113,6 +67,9 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
         Uuid owner_id{};
     };
     std::map<std::string, Found> found;  // by group UUID
+    std::set<std::string> open;          // UUIDs of groups
+    if (const auto groups = engine_->groups())
+        for (const auto &group : *groups) open.insert(to_string(group.uuid));
     std::vector<std::string> without;
     const bool named_drives = !drives.empty();
     const auto used = drives_in_use();
@@ -152,7 +109,7 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
         scan();
         std::vector<std::string> lacking;
         for (const auto &[uuid, group] : found)
-            if (group.paths.size() < group.members && !(patient && state_.exported_groups.contains(uuid)))
+            if (!open.contains(uuid) && group.paths.size() < group.members && !(patient && state_.exported_groups.contains(uuid)))
                 lacking.push_back(fmt::format("drives of group {}: {} of {} are here", group.name, group.paths.size(), group.members));
         return lacking;
     };
@@ -166,6 +123,10 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
     for (const auto &[uuid, group] : found) {
         if (patient && state_.exported_groups.contains(uuid)) {
             out.warnings.push_back(fmt::format("group {} was exported and stays closed (pavcfg import group name {})", group.name, group.name));
+            continue;
+        }
+        if (open.contains(uuid)) {
+            for (const auto &path : group.paths) take_back(out, path, group.name);
             continue;
         }
         options_.progress(fmt::format("importing group {} from {} drives{}", group.name, group.paths.size(),
@@ -257,65 +218,12 @@ Result<Outcome> Array::delete_group(const std::string &name) {
     return out;
 }
 
-Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives, bool takeover) {
-    if (auto ready = begin(Access::change); !ready) return ready.error();
-    // All are looked at before the first is touched.
-    std::vector<std::string> refused;
-    std::vector<DriveLabel> labels;
-    for (const auto &path : drives) {
-        const auto label = engine_->probe_drive(path);
-        if (!label)
-            refused.push_back(label.error().to_text());
-        else if (!label->has_group())
-            refused.push_back(label->problem.find(path) == std::string::npos ? fmt::format("{}: {}", path, label->problem) : label->problem);
-        else if (drives_in_use().contains(machine_.drives.identity(path)))
-            refused.push_back(fmt::format("{}: the open group {} has it", path, label->group));
-        else if (!label->owner.empty() && !is_this_machine(label->owner_id) && !takeover)
-            refused.push_back(fmt::format("{}: host {} has group {} open, or had and died: export it there, or add --takeover", path, label->owner, label->group));
-        else
-            labels.push_back(*label);
-    }
-    if (!refused.empty())
-        return Error{"wipe", "drives", 0, fmt::format("{}", fmt::join(refused, "; ")), "name drives of groups that are not open; pavcfg show drives lists them"};
-    Outcome out;
-    for (const auto &label : labels) {
-        if (auto wiped = engine_->wipe_drive(label.path); !wiped) {
-            if (out.done.empty()) return wiped.error();
-            out.left_out.push_back({"", "", wiped.error().to_text()});
-            continue;
-        }
-        out.done.push_back(fmt::format("drive {} no longer belongs to group {}", label.path, label.group));
-    }
-    return out;
-}
-
-std::vector<DriveLabel> Array::closed_drives() {
-    std::vector<DriveLabel> found;
-    const auto drives = machine_.drives.candidates(config_.drive_patterns);
-    if (!drives || !begin(Access::look)) return found;
-    const auto used = drives_in_use();
-    for (const auto &path : *drives) {
-        if (used.contains(machine_.drives.identity(path))) continue;
-        if (auto label = engine_->probe_drive(path); label && label->has_group()) found.push_back(std::move(label).value());
-    }
-    return found;
-}
-
 Result<Outcome> Array::checkpoint_group(const std::string &name) {
     if (auto ready = begin(Access::change); !ready) return ready.error();
     if (const auto group = find_group(name); !group) return group.error();
     if (auto done = engine_->checkpoint_group(name); !done) return done.error();
     Outcome out;
     out.done.push_back(fmt::format("checkpoint of group {} written", name));
-    return out;
-}
-
-Result<Outcome> Array::fail_drive(const std::string &group, unsigned slot) {
-    if (auto ready = begin(Access::change); !ready) return ready.error();
-    if (const auto found = find_group(group); !found) return found.error();
-    if (auto done = engine_->fail_drive(group, slot); !done) return done.error();
-    Outcome out;
-    out.done.push_back(fmt::format("drive {} of group {} taken out of use", slot, group));
     return out;
 }
 

@@ -69,6 +69,13 @@ Result<DriveLabel> MemoryEngine::probe_drive(const std::string &path) {
                         entry.drives.begin(), entry.drives.end(), [](const Drive &d) { return d.state == DriveState::active || d.state == DriveState::spare; }));
                     return label;
                 }
+    if (const auto it = away_.find(path); it != away_.end()) {
+        const Entry &entry = groups_.at(it->second.first);
+        label.group = entry.info.name;
+        label.group_uuid = entry.info.uuid;
+        label.drive.slot = it->second.second;
+        return label;
+    }
     if (probe_from_) return probe_from_->probe_drive(path);
     label.problem = "no superblock";
     return label;
@@ -202,6 +209,85 @@ Result<void> MemoryEngine::fail_drive(const std::string &name, unsigned slot) {
     return Error{"take out of use", fmt::format("drive {} of {}", slot, name), ENOENT, "there is no such slot", "see pavcfg show drives"};
 }
 
+Result<void> MemoryEngine::add_drives(const std::string &name, const std::vector<DriveSpec> &drives) {
+    auto entry = group(name, "add drives to");
+    if (!entry) return entry.error();
+    if ((*entry)->drives.size() + drives.size() > PAV_MAX_DRIVES)
+        return Error{"add drives to", name, EINVAL, fmt::format("it would have more than {}", PAV_MAX_DRIVES), "add fewer"};
+    std::vector<std::string> paths;
+    for (const auto &drive : drives) paths.push_back(drive.path + (drive.spare ? " (spare)" : ""));
+    if (auto noted = note(fmt::format("add to group {}: {}", name, fmt::join(paths, " "))); !noted) return noted;
+    for (const auto &drive : drives) {
+        Drive d;
+        d.group = name;
+        d.path = drive.path;
+        while (std::any_of((*entry)->drives.begin(), (*entry)->drives.end(), [&](const Drive &o) { return o.slot == d.slot; })) d.slot++;
+        d.state = drive.spare ? DriveState::spare : DriveState::active;
+        d.bytes = std::uint64_t{1} << 40;
+        (*entry)->drives.push_back(d);
+    }
+    return {};
+}
+
+Result<void> MemoryEngine::replace_drive(const std::string &name, unsigned slot, const std::optional<std::string> &with) {
+    auto entry = group(name, "replace a drive of");
+    if (!entry) return entry.error();
+    auto &drives = (*entry)->drives;
+    const auto old = std::find_if(drives.begin(), drives.end(), [&](const Drive &d) { return d.slot == slot; });
+    if (old == drives.end()) return Error{"replace", fmt::format("drive {} of {}", slot, name), ENOENT, "there is no such slot", "see pavcfg show drives"};
+    const auto spare = std::find_if(drives.begin(), drives.end(), [&](const Drive &d) {
+        return d.state == DriveState::spare && (!with || d.path == *with);
+    });
+    if (spare == drives.end() && !with)
+        return Error{"replace", fmt::format("drive {} of {}", slot, name), ENOENT, "the group has no spare", "name a new drive: with DRIVE"};
+    const std::string path = spare == drives.end() ? *with : spare->path;
+    if (auto noted = note(fmt::format("put {} in the place of drive {} ({}) of group {}", path, slot, old->path, name)); !noted) return noted;
+    old->path = path;
+    old->state = DriveState::rebuilding;
+    old->counters.erase("present");
+    if (spare != drives.end()) drives.erase(spare);
+    return {};
+}
+
+Result<void> MemoryEngine::remove_drive(const std::string &name, unsigned slot) {
+    auto entry = group(name, "remove a drive from");
+    if (!entry) return entry.error();
+    auto &drives = (*entry)->drives;
+    const auto drive = std::find_if(drives.begin(), drives.end(), [&](const Drive &d) { return d.slot == slot; });
+    if (drive == drives.end()) return Error{"remove", fmt::format("drive {} of {}", slot, name), ENOENT, "there is no such slot", "see pavcfg show drives"};
+    if (auto noted = note(fmt::format("remove drive {} ({}) from group {}", slot, drive->path, name)); !noted) return noted;
+    if (drive->state == DriveState::spare)
+        drives.erase(drive);
+    else
+        drive->state = DriveState::leaving;
+    return {};
+}
+
+Result<std::string> MemoryEngine::return_drive(const std::string &path) {
+    const auto it = away_.find(path);
+    if (it == away_.end()) return Error{"take back", path, ENOENT, "it is no drive that was away from an open group", "see pavcfg show drives"};
+    const auto [name, slot] = it->second;
+    if (auto noted = note(fmt::format("take {} back into slot {} of group {}", path, slot, name)); !noted) return noted.error();
+    for (auto &drive : groups_.at(name).drives)
+        if (drive.slot == slot) {
+            drive.path = path;
+            drive.state = DriveState::rebuilding;
+            drive.counters.erase("present");
+        }
+    away_.erase(it);
+    return name;
+}
+
+Result<void> MemoryEngine::scrub(const std::string &name, bool on) {
+    if (auto entry = group(name, "scrub"); !entry) return entry.error();
+    if (auto noted = note(fmt::format("{} the scrub of group {}", on ? "begin" : "stop", name)); !noted) return noted;
+    Task task;
+    task.kind = TaskKind::scrub;
+    task.running = on;
+    set_task(name, task);
+    return {};
+}
+
 Result<void> MemoryEngine::create_volume(const VolumeSpec &spec) {
     auto entry = group(spec.group, "create the volume");
     if (!entry) return entry.error();
@@ -291,6 +377,18 @@ void MemoryEngine::take_away(const std::string &path) {
                 drive.state = DriveState::failed;
                 drive.counters["present"] = 0;
             }
+}
+
+void MemoryEngine::bring_back(const std::string &path, const std::string &as) {
+    for (const auto &[name, entry] : groups_)
+        for (const auto &drive : entry.drives)
+            if (drive.path == path) away_[as] = {name, drive.slot};
+}
+
+void MemoryEngine::set_task(const std::string &name, const Task &task) {
+    auto &tasks = groups_.at(name).info.tasks;
+    std::erase_if(tasks, [&](const Task &t) { return t.kind == task.kind; });
+    tasks.push_back(task);
 }
 
 void MemoryEngine::set_openers(const std::string &full_name, unsigned openers) {

@@ -110,13 +110,33 @@ std::string_view to_string(DriveState state) {
     return "unknown";
 }
 
+std::string_view to_string(TaskKind kind) { return kind == TaskKind::scrub ? "scrub" : "rebuild"; }
+
+std::optional<double> percent_of(const Task &task) {
+    if (!task.total) return std::nullopt;
+    return 100.0 * static_cast<double>(std::min(task.done, task.total)) / static_cast<double>(task.total);
+}
+
+std::optional<std::uint64_t> seconds_left(const Task &task) {
+    if (!task.running || !task.done || task.done > task.total) return std::nullopt;
+    return task.seconds * (task.total - task.done) / task.done;
+}
+
+const Task *Group::running(TaskKind kind) const {
+    for (const auto &task : tasks)
+        if (task.kind == kind && task.running) return &task;
+    return nullptr;
+}
+
 std::string_view status_of(const Group &group) {
     switch (group.state) {
     case GroupState::faulted: return "Faulted";
     case GroupState::full: return "Full";
-    case GroupState::degraded: return "Degraded";
+    case GroupState::degraded:
     case GroupState::online: break;
     }
+    if (group.running(TaskKind::rebuild)) return "Rebuilding";
+    if (group.state == GroupState::degraded) return "Degraded";
     return group.provisioned_bytes > group.capacity_bytes ? "Overprovisioned" : "Online";
 }
 

@@ -185,14 +185,7 @@ class NetlinkEngine : public Engine {
     Result<void> create_group(const GroupSpec &spec) override {
         nlmsghdr *header = channel_.begin(PAV_CMD_GROUP_CREATE);
         mnl_attr_put_strz(header, PAV_A_GROUP, spec.name.c_str());
-        nlattr *drives = mnl_attr_nest_start(header, PAV_A_DRIVES);
-        for (const auto &drive : spec.drives) {
-            nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
-            mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, drive.path.c_str());
-            if (drive.spare) mnl_attr_put(header, PAV_A_DRIVE_SPARE, 0, nullptr);
-            mnl_attr_nest_end(header, nest);
-        }
-        mnl_attr_nest_end(header, drives);
+        put_drives(header, spec.drives);
         if (spec.data_drives) mnl_attr_put_u32(header, PAV_A_DATA_DRIVES, *spec.data_drives);
         if (spec.reserve_percent) mnl_attr_put_u32(header, PAV_A_RESERVE_PERCENT, *spec.reserve_percent);
         sign(header);
@@ -261,6 +254,44 @@ class NetlinkEngine : public Engine {
         return channel_.run(header, "take out of use", fmt::format("drive {} of {}", slot, group));
     }
 
+    Result<void> add_drives(const std::string &group, const std::vector<DriveSpec> &drives) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_ADD);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        put_drives(header, drives);
+        return channel_.run(header, "add drives to", group);
+    }
+
+    Result<void> replace_drive(const std::string &group, unsigned slot, const std::optional<std::string> &with) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_REPLACE);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_u32(header, PAV_A_DRIVE_SLOT, slot);
+        if (with) mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, with->c_str());
+        return channel_.run(header, "replace", fmt::format("drive {} of {}", slot, group));
+    }
+
+    Result<void> remove_drive(const std::string &group, unsigned slot) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_REMOVE);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        mnl_attr_put_u32(header, PAV_A_DRIVE_SLOT, slot);
+        return channel_.run(header, "remove", fmt::format("drive {} of {}", slot, group));
+    }
+
+    Result<std::string> return_drive(const std::string &path) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_DRIVE_RETURN);
+        mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, path.c_str());
+        std::string group;
+        const auto done = channel_.run(header, "take back", path, [&](Bytes a) { group = parse_group(a).name; });
+        if (!done) return done.error();
+        return group;
+    }
+
+    Result<void> scrub(const std::string &group, bool on) override {
+        nlmsghdr *header = channel_.begin(PAV_CMD_SCRUB);
+        mnl_attr_put_strz(header, PAV_A_GROUP, group.c_str());
+        if (!on) mnl_attr_put(header, PAV_A_SCRUB_STOP, 0, nullptr);
+        return channel_.run(header, on ? "scrub" : "stop the scrub of", group);
+    }
+
     Result<void> create_volume(const VolumeSpec &spec) override {
         nlmsghdr *header = channel_.begin(PAV_CMD_VOLUME_CREATE);
         mnl_attr_put_strz(header, PAV_A_GROUP, spec.group.c_str());
@@ -321,6 +352,17 @@ class NetlinkEngine : public Engine {
         const HostIdentity self = host_identity();
         if (!is_nil(self.id)) mnl_attr_put(header, PAV_A_HOST_ID, self.id.size(), self.id.data());
         if (!self.name.empty()) mnl_attr_put_strz(header, PAV_A_HOST_NAME, self.name.c_str());
+    }
+
+    static void put_drives(nlmsghdr *header, const std::vector<DriveSpec> &drives) {
+        nlattr *all = mnl_attr_nest_start(header, PAV_A_DRIVES);
+        for (const auto &drive : drives) {
+            nlattr *nest = mnl_attr_nest_start(header, PAV_A_DRIVE);
+            mnl_attr_put_strz(header, PAV_A_DRIVE_PATH, drive.path.c_str());
+            if (drive.spare) mnl_attr_put(header, PAV_A_DRIVE_SPARE, 0, nullptr);
+            mnl_attr_nest_end(header, nest);
+        }
+        mnl_attr_nest_end(header, all);
     }
 
     Result<void> command(int cmd, const std::string &tried, const std::string &group, const std::string &volume = {}) {

@@ -32,6 +32,27 @@ void drive_field(const Attribute &a, Drive &drive) {
     }
 }
 
+Task task(Bytes bytes) {
+    Task task;
+    for_each(bytes, [&](const Attribute &a) {
+        switch (a.type) {
+        case PAV_A_TASK_KIND: a.take_enum(task.kind, PAV_TASK_SCRUB); break;
+        case PAV_A_TASK_RUNNING: task.running = true; break;
+        case PAV_A_TASK_DONE: a.take(task.done); break;
+        case PAV_A_TASK_TOTAL: a.take(task.total); break;
+        case PAV_A_TASK_REBUILT: a.take(task.rebuilt_bytes); break;
+        case PAV_A_TASK_HEALED: a.take(task.healed_bytes); break;
+        case PAV_A_TASK_LOST: a.take(task.lost); break;
+        case PAV_A_TASK_STARTED: a.take(task.started); break;
+        case PAV_A_TASK_FINISHED: a.take(task.finished); break;
+        case PAV_A_TASK_SECONDS: a.take(task.seconds); break;
+        case PAV_A_TASK_RATE: a.take(task.rate); break;
+        default: break;
+        }
+    });
+    return task;
+}
+
 }  // namespace
 
 Group parse_group(Bytes attributes) {
@@ -52,6 +73,7 @@ Group parse_group(Bytes attributes) {
         case PAV_A_STRIPE_SEQ: a.take(group.stripe_seq); break;
         case PAV_A_USED_BEFORE: a.take(group.used_before_bytes); break;
         case PAV_A_USED_SECONDS: a.take(group.used_seconds); break;
+        case PAV_A_TASK: group.tasks.push_back(task(a.payload)); break;
         case PAV_A_COUNTER: counter(a.payload, group.counters); break;
         default: break;
         }

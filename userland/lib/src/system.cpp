@@ -141,6 +141,8 @@ HostIdentity host_identity(const std::string &root) {
     return self;
 }
 
+bool is_this_machine(const Uuid &id) { return !is_nil(id) && id == host_identity().id; }
+
 Random real_random() {
     return [](std::uint8_t *bytes, std::size_t n) {
         // Cannot fail for such sizes once the kernel's pool is up; identifiers from anything less must not be handed out.

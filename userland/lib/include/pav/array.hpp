@@ -135,6 +135,14 @@ class Array {
     std::vector<DriveLabel> closed_drives();
     Result<Outcome> checkpoint_group(const std::string &name);
     Result<Outcome> fail_drive(const std::string &group, unsigned slot);
+    // A drive is named by its path or by the number of its slot. New ones must be empty, as for create_group.
+    Result<Outcome> add_drives(const std::string &group, const std::vector<std::string> &drives, const std::vector<std::string> &spares);
+    Result<Outcome> replace_drive(const std::string &group, const std::string &drive, const std::string &with);  // nothing: any spare
+    Result<Outcome> remove_drive(const std::string &group, const std::string &drive);
+    // One that was away from its group; or, without a name, all that are found. Those that may not come back are named in warnings.
+    Result<Outcome> return_drives(const std::string &drive);
+    Result<Outcome> scrub(const std::string &group, bool on);  // no group: all
+    Result<std::vector<Group>> groups();                       // as they are now: for who watches
 
     Result<Outcome> create_volume(const std::string &name, const std::string &group, std::uint64_t size_bytes,
                                   std::optional<NqnForm> nqn_form);
@@ -171,6 +179,9 @@ class Array {
     Result<std::string> fresh_serial();
     void wait_for(const std::function<std::vector<std::string>()> &missing);
     std::set<std::string> drives_in_use();
+    Result<void> check_blank(const char *tried, const std::string &object, const std::vector<DriveSpec> &drives);
+    Result<Drive> find_drive(const Group &group, const std::string &text);
+    void take_back(Outcome &out, const std::string &path, const std::string &group);
     std::vector<LeftOut> import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives, bool patient,
                                       bool takeover);
 

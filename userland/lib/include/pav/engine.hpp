@@ -66,6 +66,12 @@ class Engine {
 
     virtual Result<std::vector<Drive>> drives(const std::string &group) = 0;
     virtual Result<void> fail_drive(const std::string &group, unsigned slot) = 0;
+    virtual Result<void> add_drives(const std::string &group, const std::vector<DriveSpec> &drives) = 0;
+    // `with`: a spare of the group, or a drive that joins it; nothing: any spare.
+    virtual Result<void> replace_drive(const std::string &group, unsigned slot, const std::optional<std::string> &with) = 0;
+    virtual Result<void> remove_drive(const std::string &group, unsigned slot) = 0;
+    virtual Result<std::string> return_drive(const std::string &path) = 0;  // gives the group's name
+    virtual Result<void> scrub(const std::string &group, bool on) = 0;
 
     virtual Result<void> create_volume(const VolumeSpec &spec) = 0;
     virtual Result<void> delete_volume(const std::string &group, const std::string &name) = 0;

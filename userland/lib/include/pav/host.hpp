@@ -87,6 +87,7 @@ struct HostIdentity {
     std::string name;  // for people: at most 63 printable characters
 };
 HostIdentity host_identity(const std::string &root = "");
+bool is_this_machine(const Uuid &id);
 
 // n random bytes from the kernel.
 using Random = std::function<void(std::uint8_t *bytes, std::size_t n)>;

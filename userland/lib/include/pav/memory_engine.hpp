@@ -30,6 +30,11 @@ class MemoryEngine : public Engine {
     Result<std::vector<Drive>> drives(const std::string &group) override;
     Result<void> wipe_drive(const std::string &path) override;
     Result<void> fail_drive(const std::string &group, unsigned slot) override;
+    Result<void> add_drives(const std::string &group, const std::vector<DriveSpec> &drives) override;
+    Result<void> replace_drive(const std::string &group, unsigned slot, const std::optional<std::string> &with) override;
+    Result<void> remove_drive(const std::string &group, unsigned slot) override;
+    Result<std::string> return_drive(const std::string &path) override;
+    Result<void> scrub(const std::string &group, bool on) override;
     Result<void> create_volume(const VolumeSpec &spec) override;
     Result<void> delete_volume(const std::string &group, const std::string &name) override;
     Result<void> grow_volume(const std::string &group, const std::string &name, std::uint64_t size_bytes) override;
@@ -46,6 +51,8 @@ class MemoryEngine : public Engine {
     void set_openers(const std::string &full_name, unsigned openers);
     void take_away(const std::string &drive);  // out of its slot
     void set_owner(const std::string &group, const std::string &host) { owners_[group] = host; }  // it is open on another host
+    void bring_back(const std::string &drive, const std::string &as);  // into it, where it is not yet used again; under another name
+    void set_task(const std::string &group, const Task &task);         // in place of the one of its kind
     void set_group_state(const std::string &group, GroupState state) { groups_.at(group).info.state = state; }
 
   private:
@@ -60,6 +67,7 @@ class MemoryEngine : public Engine {
 
     std::map<std::string, Entry> groups_;     // open ones
     std::map<std::string, Entry> exported_;   // superblocks on drives that no open group uses
+    std::map<std::string, std::pair<std::string, unsigned>> away_;  // drives that were taken away and are back, by path: group, slot
     std::map<std::string, Entry> deleted_;    // groups whose drives were not all there (counter "present") when they were deleted: those
     std::map<std::string, std::string> owners_;  // other hosts that have groups open, by group
     unsigned next_device_ = 0;

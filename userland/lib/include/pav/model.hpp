@@ -105,6 +105,23 @@ std::string_view to_string(DriveState state);
 
 using Counters = std::map<std::string, std::uint64_t>;
 
+// What the engine does in the background, or did last.
+enum class TaskKind { rebuild, scrub };
+std::string_view to_string(TaskKind kind);
+struct Task {
+    TaskKind kind = TaskKind::rebuild;
+    bool running = false;
+    std::uint64_t done = 0, total = 0;                    // segments
+    std::uint64_t rebuilt_bytes = 0, healed_bytes = 0;    // written that a drive lacked; that were wrong
+    std::uint64_t lost = 0;                               // stripes beyond repair
+    std::uint64_t started = 0, finished = 0;              // seconds since 1970; 0: never
+    std::uint64_t seconds = 0, rate = 0;                  // at work for so long; bytes a second
+
+    bool interrupted() const { return !running && started && finished < started; }
+};
+std::optional<double> percent_of(const Task &task);                // of its segments
+std::optional<std::uint64_t> seconds_left(const Task &task);       // while it runs, at its pace so far
+
 struct Group {
     std::string name;
     Uuid uuid{};
@@ -116,10 +133,13 @@ struct Group {
     std::uint64_t generation = 0, stripe_seq = 0;
     std::uint64_t used_before_bytes = 0;  // what was used so many seconds ago: a day, or when the group was opened
     std::uint64_t used_seconds = 0;       // 0: not known
+    std::vector<Task> tasks;
     Counters counters;
+
+    const Task *running(TaskKind kind) const;  // nullptr: it does not
 };
 
-// Online, Overprovisioned, Degraded, Full, Faulted: what an administrator should know first.
+// Online, Overprovisioned, Degraded, Rebuilding, Full, Faulted: what an administrator should know first.
 std::string_view status_of(const Group &group);
 
 // How fast what is used grows, over the time that the module remembers. Nothing: that is less than a minute, too short to tell.
