@@ -150,7 +150,7 @@ static int finish_delete(struct pav_engine *e, struct pav_volume *vol)
 
 	do {
 		mutex_lock(&e->ckpt.lock);
-		more = pav_tree_free_some(vol, 16);
+		more = pav_tree_free_some(vol, max(16u, pav_map_control_claims(&e->map)));
 		mutex_unlock(&e->ckpt.lock);
 		if (more && atomic_read(&e->map.claimed) > (int)e->map.claim_limit / 2)
 			error = pav_checkpoint_run(&e->ckpt);

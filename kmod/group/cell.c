@@ -134,7 +134,7 @@ static void recon_work(struct pav_work *work)
 	if (solved) {
 		memcpy(cr->buf, r->cell[r->target], PAV_CELL_BYTES);
 		atomic64_inc(&g->reconstructed);
-	} else {
+	} else if (pav_group_is_ours(g)) {
 		pav_reached("cell lost");
 		atomic64_inc(&g->lost);
 		pav_log(PAV_ERR, "%s: a cell cannot be rebuilt: drive %u (%s), block %llu: %u of its row's %u cells are missing",

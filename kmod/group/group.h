@@ -217,6 +217,15 @@ int pav_recon_widen(struct pav_group *g, unsigned int width);	/* room for rows o
 int pav_group_come_home(struct pav_group *g, unsigned int slot, struct pav_dev *dev);
 
 /*
+ * Is what the drives say sure to be what this host wrote there? Not once the group is faulted, or another host may have taken it over: then a cell that
+ * cannot be had says nothing about the data. Any context.
+ */
+static inline bool pav_group_is_ours(const struct pav_group *g)
+{
+	return !READ_ONCE(g->faulted) && pav_owner_holds(&g->owner);
+}
+
+/*
  * A write to a member. Refused with -EIO, like every write, once the group is faulted (I7); held back while it is not sure that the group is still ours
  * (I14). As pav_drive_io().
  */

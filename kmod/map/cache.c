@@ -555,10 +555,10 @@ static bool claim(struct pav_map *map, struct pav_node *n, unsigned int limit)
 
 bool pav_node_claim(struct pav_map *map, struct pav_node *n)
 {
-	return claim(map, n, map->claim_limit - PAV_GROWTH_CLAIMS);
+	return claim(map, n, map->claim_limit - pav_map_control_claims(map));
 }
 
-bool pav_node_claim_growth(struct pav_map *map, struct pav_node *n)
+bool pav_node_claim_control(struct pav_map *map, struct pav_node *n)
 {
 	return claim(map, n, map->claim_limit);
 }

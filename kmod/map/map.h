@@ -196,9 +196,13 @@ void pav_map_room(struct pav_map *map);			/* there may be a claim, a slot or a s
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w);	/* from the map's worker */
 /* Counts @n among the nodes that are or will be dirty; false: the limit is reached. Node's lock held. */
 bool pav_node_claim(struct pav_map *map, struct pav_node *n);
-/* The same for the nodes that make a tree deeper: writes leave it as many claims as one volume's growth needs, or it might never get any among them. */
-#define PAV_GROWTH_CLAIMS	4
-bool pav_node_claim_growth(struct pav_map *map, struct pav_node *n);
+/* The same for the nodes that growing or deleting a volume changes: writes leave it pav_map_control_claims(), or it might never get any among them. */
+bool pav_node_claim_control(struct pav_map *map, struct pav_node *n);
+/* At least what the growth of one volume needs; a few dozen, so that a deletion takes fewer checkpoints. */
+static inline unsigned int pav_map_control_claims(const struct pav_map *map)
+{
+	return clamp_t(unsigned int, map->claim_limit / 16, 4, 64);
+}
 /* Node's lock held. True: there is a claim to be had, tell by pav_map_room(). */
 bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);
 /* To be called before @n's data is changed, node's lock held, claimed. False: no shadow left, ask again after room. Marks it dirty. */

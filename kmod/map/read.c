@@ -292,9 +292,11 @@ static void repair_fail(struct pav_repair *r)
 	struct pav_req *req = r->req;
 	struct pav_group *g = r->map->g;
 
-	pav_log(PAV_ERR, "%s: volume %s: block %llu is lost", g->name, req->vol->ident.name, (unsigned long long)(req->lba + r->idx));
-	if (g->ops && g->ops->event)
-		g->ops->event(g->host, PAV_EVENT_DATA_LOST, req->vol->ident.name, -1, req->lba + r->idx, "a block could not be rebuilt");
+	if (pav_group_is_ours(g)) {
+		pav_log(PAV_ERR, "%s: volume %s: block %llu is lost", g->name, req->vol->ident.name, (unsigned long long)(req->lba + r->idx));
+		if (g->ops && g->ops->event)
+			g->ops->event(g->host, PAV_EVENT_DATA_LOST, req->vol->ident.name, -1, req->lba + r->idx, "a block could not be rebuilt");
+	}
 	req->error = -EIO;
 	repair_end(r);
 }

@@ -89,7 +89,7 @@ int pav_tree_deepen(struct pav_volume *vol, u64 cells)
 		n = pav_node_new(map, nr);
 		if (n) {
 			spin_lock_irqsave(&n->lock, flags);
-			ok = pav_node_claim_growth(map, n) && pav_node_change(map, n);
+			ok = pav_node_claim_control(map, n) && pav_node_change(map, n);
 			spin_unlock_irqrestore(&n->lock, flags);
 		}
 		if (!ok) {
@@ -125,7 +125,7 @@ static bool node_kill(struct pav_volume *vol, struct pav_node *n, bool leaf)
 	bool ok;
 
 	spin_lock_irqsave(&n->lock, flags);
-	ok = pav_node_claim(map, n) && pav_node_change(map, n);
+	ok = pav_node_claim_control(map, n) && pav_node_change(map, n);
 	for (i = 0; ok && leaf && i < PAV_LEAF_ENTRIES; i++)
 		if (le64_to_cpu(e[i].loc)) {
 			pav_log_live(map->log, le64_to_cpu(e[i].loc), -1);
@@ -177,7 +177,7 @@ int pav_tree_free_some(struct pav_volume *vol, unsigned int nodes)
 		ok = node_kill(vol, n, !depth && !n->error);
 		if (ok && parent) {
 			spin_lock_irqsave(&parent->lock, flags);
-			ok = pav_node_claim(map, parent) && pav_node_change(map, parent);
+			ok = pav_node_claim_control(map, parent) && pav_node_change(map, parent);
 			if (ok)
 				((__le64 *)parent->data)[idx] = 0;
 			spin_unlock_irqrestore(&parent->lock, flags);

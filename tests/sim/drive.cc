@@ -85,7 +85,7 @@ void Drive::submit(Command command)
 		for (unsigned int i = 0; i < command.cells; i++)
 			command.data.push_back(make_cell(static_cast<const uint8_t *>(command.from) + i * cell_bytes));
 		for (const auto &[id, other] : commands_) {
-			if (other.op == PAV_IO_DISCARD && overlap(command, other))
+			if (other.op == PAV_IO_DISCARD && !other.landed && overlap(command, other))
 				fail("%s: a write of block %lu+%u beside a discard of %lu+%u: it may be lost", name_.c_str(), command.block, command.cells,
 				     other.block, other.cells);
 			// Two hosts may race for their stamps; that is what these are for.
@@ -107,7 +107,7 @@ void Drive::submit(Command command)
 			fail("%s: a discard, which it cannot", name_.c_str());
 		stats_.discards++;
 		for (const auto &[id, other] : commands_)
-			if (other.op == PAV_IO_WRITE && overlap(command, other))
+			if (other.op == PAV_IO_WRITE && !other.landed && overlap(command, other))
 				fail("%s: a discard of block %lu+%u beside a write of %lu+%u, which may be lost", name_.c_str(), command.block, command.cells,
 				     other.block, other.cells);
 		break;
@@ -193,21 +193,27 @@ void Drive::complete(uint64_t id)
 		}
 		break;
 	case PAV_IO_DISCARD:
-		// The drive may keep what was discarded, or forget it, or say what it likes.
-		for (unsigned int i = 0; i < command.cells && !command.error; i++)
-			switch (m.rng().below(4)) {
-			case 0:
-				break;
-			case 1:
-				apply(command.block + i, garbage(), false, id);
-				break;
-			default:
-				apply(command.block + i, nullptr, false, id);
-			}
+		if (!command.error && !command.landed)
+			forget(command, id, m.rng());
 		break;
 	}
 	m.trace().add(m.now_ns(), command.error ? "io error" : "io done", number_, id, static_cast<uint64_t>(-command.error));
 	command.done(command.error);
+}
+
+// The drive may keep what was discarded, or forget it, or say what it likes.
+void Drive::forget(const Command &command, uint64_t id, Rng &rng)
+{
+	for (unsigned int i = 0; i < command.cells; i++)
+		switch (rng.below(4)) {
+		case 0:
+			break;
+		case 1:
+			apply(command.block + i, garbage(), false, id);
+			break;
+		default:
+			apply(command.block + i, nullptr, false, id);
+		}
 }
 
 void Drive::write_completes(Command &command, uint64_t id)
@@ -346,11 +352,16 @@ void Drive::host_died(const void *host, Rng &rng)
 	});
 }
 
-void Drive::land(const void *host)
+void Drive::land(const void *host, Rng &rng)
 {
 	for (auto &[id, command] : commands_) {
-		if (command.host != host || command.error || command.landed || (command.op != PAV_IO_WRITE && command.op != PAV_IO_READ))
+		if (command.host != host || command.error || command.landed || command.op == PAV_IO_FLUSH)
 			continue;
+		command.landed = true;
+		if (command.op == PAV_IO_DISCARD) {
+			forget(command, id, rng);
+			continue;
+		}
 		for (unsigned int i = 0; i < command.cells; i++) {
 			const CellRef cell = peek(command.block + i);
 			uint8_t *into = static_cast<uint8_t *>(command.into) + i * cell_bytes;
@@ -362,7 +373,6 @@ void Drive::land(const void *host)
 			else
 				std::memset(into, 0, cell_bytes);
 		}
-		command.landed = true;
 	}
 }
 

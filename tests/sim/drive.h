@@ -86,7 +86,7 @@ public:
 	void power_cut(Rng &rng, unsigned int keep_percent, unsigned int shorn_percent = 0);
 	// Of two machines at the drive one has died: its commands end, done or not. Or it stands still: its commands are done, and it learns of it when it goes on.
 	void host_died(const void *host, Rng &rng);
-	void land(const void *host);
+	void land(const void *host, Rng &rng);
 	void vanish(Rng &rng);			// pulled: a power cut of its own; each command fails with -ENODEV until plug()
 	void plug() { gone_ = false; }
 	void rot(uint64_t block, Rng &rng);	// flips bits at rest
@@ -129,6 +129,7 @@ private:
 	};
 	void complete(uint64_t id);
 	void apply(uint64_t block, const CellRef &data, bool durable, uint64_t command = 0);
+	void forget(const Command &command, uint64_t id, Rng &rng);
 	void write_completes(Command &command, uint64_t id);
 	void leave_undecided();				// what is in flight becomes content that may or may not have got there
 	void settle(uint64_t block, Rng &rng, unsigned int keep_percent, unsigned int shorn_percent);

@@ -194,7 +194,7 @@ void TwoHosts::pause(Host &h)
 	h.paused = true;
 	// What it has sent off is done by the drives meanwhile.
 	for (auto &drive : drives_)
-		drive->land(h.machine.get());
+		drive->land(h.machine.get(), h.machine->rng());
 }
 
 void TwoHosts::resume(Host &h)
