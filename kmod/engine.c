@@ -224,6 +224,35 @@ static void engine_free(struct pav_engine *e)
 	pav_free(e);
 }
 
+/* All that is read before the group is ours. */
+static int load(struct pav_engine *e, struct pav_err *err)
+{
+	int error = load_segments(e, err);
+
+	if (!error)
+		error = load_volumes(e, err);
+	if (error)
+		return error;
+	error = pav_log_load_replay_list(&e->log);
+	if (!error && e->map.root.loc) {
+		pav_log_found_meta(&e->log, le64_to_cpu(e->map.root.loc));
+		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
+	}
+	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone)))
+		return too_few(&e->g, err);
+	return error ? pav_fail(err, error, "group %s: out of memory", e->g.name) : 0;
+}
+
+/* What could not be read may be what another host, at work, has let go of since: then that is to be said, or all is to be read again. */
+static int load_failed(struct pav_engine *e, const struct pav_open_params *p, int error, struct pav_err *err)
+{
+	if (error == -ENOMEM || pav_group_unchanged(&e->g) != -EAGAIN)
+		return error;
+	pav_reached("group changed while it was read");
+	error = pav_owner_take(&e->g, p, err);
+	return error ? error : -EAGAIN;
+}
+
 static int open_once(const struct pav_drive_arg *drives, unsigned int n, const struct pav_open_params *p, struct pav_engine **out, struct pav_err *err)
 {
 	struct pav_engine *e = pav_alloc(sizeof(*e));
@@ -264,24 +293,11 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 	       pav_log_meta_rows(&e->log, e->map.claim_limit + e->map.claim_limit / 2) > (u64)e->g.segments * e->g.segment_blocks / 48)
 		e->map.claim_limit -= e->map.claim_limit / 4;
 	e->map.held_limit = e->map.claim_limit - e->map.claim_limit / 4;
-	error = load_segments(e, err);
-	if (!error)
-		error = load_volumes(e, err);
+	error = load(e, err);
+	if (error)
+		error = load_failed(e, p, error, err);
 	if (error)
 		goto fail;
-	error = pav_log_load_replay_list(&e->log);
-	if (!error && e->map.root.loc) {
-		pav_log_found_meta(&e->log, le64_to_cpu(e->map.root.loc));
-		error = count_metadata(e, PAV_TABLE_LEVELS - 1, 0);
-	}
-	if (error == -EIO || (!error && pav_group_too_few(&e->g, e->g.gone))) {
-		error = too_few(&e->g, err);
-		goto fail;
-	}
-	if (error) {
-		pav_fail(err, error, "group %s: out of memory", e->g.name);
-		goto fail;
-	}
 	/* Metadata may have been written without a drive after the checkpoint had told what its segments lack. */
 	for (i = 0; i < e->g.segments; i++)
 		if (e->log.seg[i].state == PAV_SEG_META)

@@ -124,8 +124,9 @@ static u8 gf_mul(u8 a, u8 b)
 }
 
 /*
- * The first bytes of a header, rebuilt with P and rebuilt with Q, differ. Could one data cell, whichever, be wrong as well? Let its error be e, its
- * coefficient c = g^j: P gives h + e, Q gives h + c e. So h = (with P) + (the difference) / (1 + c): one factor for all bytes, and the magic tells.
+ * The first bytes of a header, rebuilt with P and rebuilt with Q. Could one data cell, whichever, be wrong as well? Let its error be e, its coefficient
+ * c = g^j: P gives h + e, Q gives h + c e. So h = (with P) + (the difference) / (1 + c): one factor for all bytes, and the magic tells. It may be right, and
+ * what follows is not: then they differ there.
  */
 static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
 {
@@ -139,7 +140,9 @@ static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
 		if (diff[i])
 			at = i;
 	}
-	if (!diff[at] || !off[at])
+	if (!diff[at])
+		return !off[0] && !off[1] && !off[2] && !off[3] && memcmp(with_p, with_q, PAV_RAID6_GRAIN);
+	if (!off[at])
 		return false;
 	for (i = 0; i < sizeof(magic); i++)
 		if (gf_mul(off[i], diff[at]) != gf_mul(off[at], diff[i]))
@@ -151,7 +154,7 @@ static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
 static bool promising(struct pav_scan *s, const struct pav_scan_at *at, u32 w)
 {
 	const struct pav_d_stripe *h = (const struct pav_d_stripe *)s->scratch[0];
-	u8 with_p[sizeof(h->magic)];
+	u8 with_p[PAV_RAID6_GRAIN];
 
 	if (!rebuild_header(s, at, w, PAV_RAID6_GRAIN, -1))
 		return false;
