@@ -479,9 +479,6 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
 		error = check_newcomer(e, drives, i, err);
 		grow += !drives[i].spare;
 	}
-	/* Room for checkpoints is reckoned for stripes that are all as wide as k says: with older, narrower ones about, a group was seen to run out of it. */
-	if (!error && grow)
-		error = pav_fail(err, -EOPNOTSUPP, "group %s: drives can be added as spares only; to make a group larger is not possible yet", g->name);
 	if (!error && g->data_drives + 2 + grow > PAV_MAX_WIDTH)
 		error = pav_fail(err, -EINVAL, "group %s has %u data drives: it can grow to %u", g->name, g->data_drives, PAV_MAX_WIDTH - 2);
 	if (!error && widen(e, g->data_drives + 2 + grow))
@@ -489,11 +486,51 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
 	if (!error)
 		error = pav_group_join(g, drives, n, grow, err);
 	mutex_unlock(&e->rebuild.lock);
-	if (!error && grow)
-		pav_checkpoint_want(&e->ckpt);	/* it tells what there is room for now */
+	if (!error && grow) {
+		/* Segments of the old width hold less than room is reckoned with from now on; and a checkpoint tells what there is room for. */
+		mutex_lock(&e->ckpt.lock);
+		pav_log_leave_segments(&e->log, true);
+		pav_checkpoint_locked(&e->ckpt, 0, 0);
+		mutex_unlock(&e->ckpt.lock);
+	}
 	if (!error)
 		pav_rebuild_want(&e->rebuild);
 	return error;
+}
+
+/* Asks for a member to be emptied, if without it there is room and redundancy for what the group holds. */
+static int begin_leaving(struct pav_engine *e, unsigned int slot, struct pav_err *err)
+{
+	struct pav_group *g = &e->g;
+	int error = 0;
+
+	if (hweight64(pav_group_members(g, 0) & ~BIT_ULL(slot)) < PAV_MIN_DRIVES)
+		return pav_fail(err, -EBUSY, "group %s: without drive %u (%s) fewer than %u drives would be left: add or replace one", g->name, slot,
+				g->drives[slot].path, PAV_MIN_DRIVES);
+	if (pav_group_lacks_any(g, slot))
+		return pav_fail(err, -EBUSY, "group %s: drive %u (%s) is being rebuilt: remove it when that is done", g->name, slot, g->drives[slot].path);
+	mutex_lock(&e->ckpt.lock);
+	if (!pav_log_room_without(&e->log, 1, atomic64_read(&e->map.mapped)))
+		error = pav_fail(err, -ENOSPC, "group %s: without drive %u (%s) there is no room for what is written: delete or trim volumes first, or add a drive",
+				 g->name, slot, g->drives[slot].path);
+	if (!error) {
+		error = pav_group_leaving(g, slot, true);
+		if (error)
+			pav_fail(err, error, "group %s: the leaving of drive %u could not be recorded (error %d)", g->name, slot, error);
+	}
+	mutex_unlock(&e->ckpt.lock);
+	pav_checkpoint_want(&e->ckpt);
+	return error;
+}
+
+/* Members but the one in @slot, whether they work or not. */
+static unsigned int others(const struct pav_group *g, unsigned int slot)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < g->slots; i++)
+		n += i != slot && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_FAILED);
+	return n;
 }
 
 int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err)
@@ -506,25 +543,11 @@ int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *e
 	state = slot < g->slots ? READ_ONCE(g->drives[slot].state) : PAV_DRIVE_EMPTY;
 	if (state == PAV_DRIVE_EMPTY) {
 		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
-	} else if (state != PAV_DRIVE_SPARE) {
-		error = pav_fail(err, -EOPNOTSUPP, "group %s: only spares can be removed; replace drive %u (%s), which a spare takes the place of", g->name, slot,
-				 g->drives[slot].path);
 	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
-		if (hweight64(pav_group_members(g, 0) & ~BIT_ULL(slot)) < PAV_MIN_WIDTH) {
-			error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) fewer than four drives would be left", g->name, slot,
-					 g->drives[slot].path);
-		} else if (pav_group_lacks_any(g, slot)) {
-			error = pav_fail(err, -EBUSY, "group %s: drive %u (%s) is being rebuilt: remove it when that is done", g->name, slot,
-					 g->drives[slot].path);
-		} else if (pav_log_capacity_without(&e->log, 1) < (u64)atomic64_read(&e->map.mapped)) {
-			error = pav_fail(err, -ENOSPC, "group %s: without drive %u (%s) there is no room for what is written: delete or trim volumes first",
-					 g->name, slot, g->drives[slot].path);
-		} else {
-			error = pav_group_leaving(g, slot, true);
-			if (error)
-				pav_fail(err, error, "group %s: the leaving of drive %u could not be recorded (error %d)", g->name, slot, error);
-			pav_checkpoint_want(&e->ckpt);
-		}
+		error = begin_leaving(e, slot, err);
+	} else if (state == PAV_DRIVE_FAILED && others(g, slot) < PAV_MIN_DRIVES) {
+		error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) the group would have fewer than %u drives: replace it", g->name, slot,
+				 g->drives[slot].path, PAV_MIN_DRIVES);
 	} else if (state != PAV_DRIVE_LEAVING && state != PAV_DRIVE_SPARE && (pav_group_slot_used(g, slot) || (pav_group_members(g, 0) & BIT_ULL(slot)))) {
 		error = pav_fail(err, -EBUSY, "group %s: segments still lie on drive %u (%s): replace it, or wait until they were moved", g->name, slot,
 				 g->drives[slot].path);

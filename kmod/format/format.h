@@ -28,6 +28,7 @@
 #define PAV_MAX_SEGMENTS	(1u << 24)
 #define PAV_MIN_WIDTH		3u	/* header, P, Q: a stripe that only unmaps */
 #define PAV_MAX_WIDTH		32u	/* 30+2 */
+#define PAV_MIN_DRIVES		4u	/* 2+2 */
 #define PAV_REPLAY_MAX		64u
 #define PAV_MAX_SETS		56u
 

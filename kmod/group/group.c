@@ -14,36 +14,67 @@ void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 val
 		g->ops->event(g->host, type, NULL, slot, value, text);
 }
 
+/* Where a set of @members is, or may be: -1: nowhere. Lock held. */
+static int set_place(struct pav_group *g, u64 members)
+{
+	unsigned int i;
+
+	for (i = 0; i < g->nsets; i++)
+		if (g->sets[i]->members == members)
+			return i;
+	if (g->nsets < PAV_MAX_SETS)
+		return g->nsets;
+	/* Nothing lies there any more, and nobody is about to: no location names it, in memory or on the drives. */
+	for (i = 0; i < g->nsets; i++)
+		if (!atomic_read(&g->sets[i]->segments) && !g->sets[i]->picks)
+			return i;
+	return -1;
+}
+
 struct pav_set *pav_group_set(struct pav_group *g, u64 members)
 {
-	unsigned int n = smp_load_acquire(&g->nsets), i, slot;
+	struct pav_set *set, *fresh = pav_alloc(sizeof(*set));
+	unsigned int slot;
 	unsigned long flags;
-	struct pav_set *set, *found = NULL;
+	int place;
 
-	for (i = 0; i < n; i++)
-		if (g->sets[i]->members == members)
-			return g->sets[i];
-	set = pav_alloc(sizeof(*set));
-	if (!set)
-		return NULL;
-	set->members = members;
-	for (slot = 0; slot < PAV_MAX_DRIVES; slot++)
+	for (slot = 0; slot < PAV_MAX_DRIVES && fresh; slot++)
 		if (members & BIT_ULL(slot))
-			set->slot[set->n++] = slot;
+			fresh->slot[fresh->n++] = slot;
 	spin_lock_irqsave(&g->lock, flags);
-	for (i = n; i < g->nsets; i++)
-		if (g->sets[i]->members == members)
-			found = g->sets[i];
-	if (!found && g->nsets < PAV_MAX_SETS) {
-		set->index = g->nsets;
-		g->sets[g->nsets] = set;
-		smp_store_release(&g->nsets, g->nsets + 1);
-		found = set;
-		set = NULL;
+	place = set_place(g, members);
+	set = place >= 0 && place < (int)g->nsets && g->sets[place]->members == members ? g->sets[place] : NULL;
+	if (!set && place >= 0 && fresh) {
+		set = fresh;
+		fresh = NULL;
+		set->members = members;
+		set->index = place;
+		if (place < (int)g->nsets) {
+			pav_reached("set given back");
+			/* Somebody may look at it still. */
+			g->sets[place]->retired = g->retired;
+			g->retired = g->sets[place];
+		}
+		smp_store_release(&g->sets[place], set);
+		if (place == (int)g->nsets)
+			smp_store_release(&g->nsets, g->nsets + 1);
 	}
+	if (set)
+		set->picks++;
 	spin_unlock_irqrestore(&g->lock, flags);
-	pav_free(set);
-	return found;
+	pav_free(fresh);
+	return set;
+}
+
+void pav_group_put_set(struct pav_group *g, struct pav_set *set)
+{
+	unsigned long flags;
+
+	if (!set)
+		return;
+	spin_lock_irqsave(&g->lock, flags);
+	set->picks--;
+	spin_unlock_irqrestore(&g->lock, flags);
 }
 
 u64 pav_group_members(struct pav_group *g, u32 seg)
@@ -344,7 +375,7 @@ static void sb_written(struct pav_io *io)
 
 static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
 {
-	unsigned int slot, i;
+	unsigned int slot;
 	unsigned long flags;
 
 	sb->generation = cpu_to_le64(le64_to_cpu(sb->generation) + 1);
@@ -375,8 +406,6 @@ static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
 		m->last_generation = d->state == PAV_DRIVE_FAILED ? cpu_to_le64(d->generation) : 0;
 		memcpy(m->path, d->path, sizeof(m->path));
 	}
-	for (i = 0; i < smp_load_acquire(&g->nsets); i++)
-		sb->sets[i] = cpu_to_le64(g->sets[i]->members);
 }
 
 int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx)
@@ -398,6 +427,9 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 		sb_from_group(g, g->sb);
 		if (g->fill)
 			g->fill(g->log, g->sb, checkpoint);
+		/* With those of the segments that were listed just now. */
+		for (slot = 0; slot < smp_load_acquire(&g->nsets); slot++)
+			g->sb->sets[slot] = cpu_to_le64(READ_ONCE(g->sets[slot])->members);
 		c.g = g;
 		init_completion(&c.all);
 		atomic_set(&c.pending, 1);
@@ -504,9 +536,13 @@ int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const
 			return -ENOMEM;
 	}
 	/* In the order of their indices: locations name them by index. */
-	for (slot = 0; slot < PAV_MAX_SETS && sb->sets[slot]; slot++)
-		if (!pav_group_set(g, le64_to_cpu(sb->sets[slot])))
+	for (slot = 0; slot < PAV_MAX_SETS && sb->sets[slot]; slot++) {
+		struct pav_set *set = pav_group_set(g, le64_to_cpu(sb->sets[slot]));
+
+		if (!set)
 			return -ENOMEM;
+		pav_group_put_set(g, set);
+	}
 	g->worker = pav_worker_create("group");
 	g->recon_worker = pav_worker_create("rebuild");
 	if (!g->worker || !g->recon_worker)
@@ -526,6 +562,12 @@ void pav_group_free(struct pav_group *g)
 	pav_recon_pool_free(g);
 	for (i = 0; i < g->nsets; i++)
 		pav_free(g->sets[i]);
+	while (g->retired) {
+		struct pav_set *set = g->retired;
+
+		g->retired = set->retired;
+		pav_free(set);
+	}
 	for (i = 0; i < PAV_MAX_DRIVES; i++)
 		if (g->sb_cells[i])
 			pav_free_cells(g->sb_cells[i], 1);

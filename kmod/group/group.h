@@ -21,13 +21,18 @@
 
 #define PAV_LOSSES	8u		/* kinds of losses a set tells apart */
 
-/* The drives of a segment, in column order. Sets are few, made when first met and never freed while the group is open. */
+/*
+ * The drives of a segment, in column order. Sets are few: made when first met; one that nothing lies on may be given back for another. Not freed while the
+ * group is open.
+ */
 struct pav_set {
 	u64 members;			/* mask of slots */
 	unsigned int index;		/* in g->sets, and in the superblock's */
 	unsigned int n;
 	u8 slot[PAV_MAX_DRIVES];	/* by column */
 	atomic_t segments;		/* segments in use that lie on it */
+	u32 picks;			/* who is about to put one there; under the group's lock */
+	struct pav_set *retired;	/* given back before this one was; under the group's lock */
 	struct pav_loss {		/* … that lack something: how many lack what; under the group's lock */
 		u64 slots;
 		u32 segments;
@@ -73,6 +78,7 @@ struct pav_group {
 	void *changed_ctx;
 	struct pav_set *sets[PAV_MAX_SETS];
 	unsigned int nsets;		/* grows; read with acquire */
+	struct pav_set *retired;	/* given back, for those who may look at them still */
 
 	struct pav_scrub_mark {		/* as the superblock has it; the scrubber's to change, read by commits */
 		u32 next;
@@ -147,8 +153,12 @@ int pav_group_unchanged(struct pav_group *g);
 
 void pav_make_uuid(u8 *uuid);	/* a random one (version 4); 16 bytes */
 
-/* The set with these members, made if need be; NULL: no memory, or too many sets. Process context. */
+/*
+ * The set with these members, made if need be; it is not given back until pav_group_put_set(), or while segments lie on it. NULL: no memory, or too many sets
+ * that are in use. Process context.
+ */
 struct pav_set *pav_group_set(struct pav_group *g, u64 members);
+void pav_group_put_set(struct pav_group *g, struct pav_set *set);	/* NULL too; any context */
 
 /* The drives a new segment is to lie on: k+2 that work; fewer when there are no more. */
 u64 pav_group_members(struct pav_group *g, u32 seg);

@@ -158,7 +158,7 @@ int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev
 	/* Fewer drives than stripes are wide: they are to be narrower from now on, also in what is reckoned with. Nothing wider is left. */
 	for (i = 0; i < g->slots; i++)
 		members += g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_FAILED || g->drives[i].state == PAV_DRIVE_LEAVING;
-	if (members >= PAV_MIN_WIDTH)
+	if (members >= PAV_MIN_DRIVES)
 		WRITE_ONCE(g->data_drives, min_t(u32, g->data_drives, members - 2));
 	spin_unlock_irqrestore(&g->lock, flags);
 	mutex_unlock(&g->commit_lock);

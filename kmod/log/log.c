@@ -143,7 +143,7 @@ bool pav_log_open_segment(struct pav_stream *s)
 	struct pav_log *log = s->log;
 	unsigned int i, left = 0, ready;
 	unsigned long flags;
-	struct pav_set *set = NULL;
+	struct pav_set *set = NULL, *picked = NULL;
 	bool found = false, few, helps;
 
 	if (s->meta) {
@@ -151,7 +151,7 @@ bool pav_log_open_segment(struct pav_stream *s)
 		s64 seg = -1;
 
 		if (hweight64(members) >= PAV_MIN_WIDTH)
-			set = pav_group_set(log->g, members);
+			set = picked = pav_group_set(log->g, members);
 		spin_lock_irqsave(&log->lock, flags);
 		/* One that pav_log_reserve_meta() has set aside first. */
 		for (i = 0; i < log->g->segments && log->meta_ready; i++) {
@@ -179,6 +179,7 @@ bool pav_log_open_segment(struct pav_stream *s)
 			found = true;
 		}
 		spin_unlock_irqrestore(&log->lock, flags);
+		pav_group_put_set(log->g, picked);
 	} else {
 		spin_lock_irqsave(&log->lock, flags);
 		ready = pav_log_ready(log);
@@ -269,6 +270,7 @@ int pav_log_reserve_meta(struct pav_log *log, unsigned int cells)
 			error = -ENOSPC;
 		}
 		spin_unlock_irqrestore(&log->lock, flags);
+		pav_group_put_set(log->g, set);
 		if (error)
 			break;
 	}
@@ -374,7 +376,7 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		if (!r->opened && (!r->set || !pav_group_usable(log->g, r->set->members))) {
 			/* Not to be opened before the superblocks name its new drives. */
 			r->ready = false;
-			r->set = sets[i];
+			swap(r->set, sets[i]);
 		}
 		if (!r->set || (checkpoint ? r->drop : r->fresh))
 			continue;
@@ -384,6 +386,8 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		sb->replays = cpu_to_le16(le16_to_cpu(sb->replays) + 1);
 	}
 	spin_unlock_irqrestore(&log->lock, flags);
+	for (i = 0; i < n; i++)
+		pav_group_put_set(log->g, sets[i]);
 }
 
 static void log_filled(void *ctx, bool checkpoint, int error)
@@ -398,8 +402,10 @@ static void log_filled(void *ctx, bool checkpoint, int error)
 
 		if (!error) {
 			if (checkpoint) {
-				if (r->drop)
+				if (r->drop) {
+					pav_group_put_set(log->g, r->set);
 					continue;
+				}
 				r->row = r->row_new;
 				r->fresh = false;
 			}
@@ -423,6 +429,8 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 	s->set = pav_group_set(log->g, le64_to_cpu(d->members));
 	if (!s->set)
 		return -ENOMEM;
+	/* Segments are counted below: that keeps it. */
+	pav_group_put_set(log->g, s->set);
 	s->state = d->state;
 	log->meta_segs += s->state == PAV_SEG_META;
 	s->seq = le64_to_cpu(d->seq);
@@ -466,6 +474,7 @@ int pav_log_load_replay_list(struct pav_log *log)
 		s->set = pav_group_set(log->g, le64_to_cpu(sb->replay[i].members));
 		if (!s->set)
 			return -ENOMEM;
+		pav_group_put_set(log->g, s->set);
 		/* The checkpoint knows of no use of it: whatever is older than that, an earlier use has left. */
 		s->seq = le64_to_cpu(sb->seq);
 		s->state = PAV_SEG_RESERVED;

@@ -254,8 +254,9 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
  * hope already. Process context.
  */
 bool pav_log_check_starved(struct pav_log *log, bool give_up);
-u64 pav_log_capacity_without(struct pav_log *log, unsigned int drives);	/* the same, were there so many drives less */
 u64 pav_log_capacity(struct pav_log *log);	/* cells of user data that may be alive */
+/* With so many drives less, is there room for @mapped cells, and for checkpoints at once? Process context, checkpoints kept out. */
+bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped);
 
 /* Must users wait until the garbage collector has won a segment? Any context. */
 static inline bool pav_log_users_wait(const struct pav_log *log)

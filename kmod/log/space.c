@@ -78,10 +78,26 @@ u64 pav_log_node_room(struct pav_log *log)
 
 /* ---- room for checkpoints ---- */
 
-/* Cells of a row that are sure to be there, whatever fails while the checkpoint runs. */
+/*
+ * Cells of a row that are sure to be there, were there so many drives less, whatever fails while the checkpoint runs. Drives that are to leave are gone
+ * already: who lets one leave asks first (pav_log_room_without).
+ */
+static u32 row_cells_without(const struct pav_log *log, unsigned int drives)
+{
+	const struct pav_group *g = log->g;
+	unsigned int slot, members = 0;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		u8 state = READ_ONCE(g->drives[slot].state);
+
+		members += state == PAV_DRIVE_ACTIVE || state == PAV_DRIVE_FAILED;
+	}
+	return clamp_t(int, (int)(members - drives) - 4, 1, max_t(int, 1, (int)g->data_drives - 2));
+}
+
 static u32 row_cells(const struct pav_log *log)
 {
-	return max_t(int, 1, (int)log->g->data_drives - 2);
+	return row_cells_without(log, 0);
 }
 
 u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
@@ -115,7 +131,7 @@ bool pav_log_meta_short(struct pav_log *log)
  * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata needs, what is open
  * and what is set apart for streams is more than that; and of the rest an eighth is to be dead, or there is no segment that pays.
  */
-u64 pav_log_capacity_without(struct pav_log *log, unsigned int drives)
+static u64 capacity_without(struct pav_log *log, unsigned int drives)
 {
 	u32 segments = log->g->segments, taken, most = segments * (u64)(100 - log->g->reserve_percent) / 100;
 	unsigned long flags;
@@ -127,9 +143,16 @@ u64 pav_log_capacity_without(struct pav_log *log, unsigned int drives)
 	return (u64)min_t(u32, most, taken - DIV_ROUND_UP(taken, 8)) * segment_cells_without(log, drives);
 }
 
+bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
+{
+	u64 margin = DIV_ROUND_UP((u64)log->meta_margin * row_cells(log), row_cells_without(log, drives));
+
+	return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;
+}
+
 u64 pav_log_capacity(struct pav_log *log)
 {
-	return pav_log_capacity_without(log, 0);
+	return capacity_without(log, 0);
 }
 
 bool pav_log_check_starved(struct pav_log *log, bool give_up)
@@ -260,7 +283,7 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 		 */
 		room = now_cells;
 		live = atomic_read(&s->live);
-		if (!live || live > room - room / 16)
+		if (!live || live > (set->n - 2 < room / log->g->segment_blocks ? room - 1 : room - room / 16))
 			continue;
 		/*
 		 * What is won by what it costs, and the longer the better that nothing has died there since: (1 - u) * age / (1 + u), after Rosenblum and

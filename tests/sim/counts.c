@@ -11,6 +11,11 @@ u32 sim_segments(struct pav_volume *vol)
 	return vol->map->log->g->segments;
 }
 
+u64 sim_moved(struct pav_volume *vol)
+{
+	return atomic64_read(&vol->map->log->moved_cells);
+}
+
 bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live)
 {
 	u32 crc, birth;

@@ -291,13 +291,15 @@ void Load::restore(const Saved &saved)
 	cut();
 }
 
-void Load::check_counts()
+bool Load::check_counts()
 {
 	char text[200];
 	const std::vector<VolumeModel *> all = living();
 
 	if (all.empty())
-		return;
+		return true;
+	const uint64_t moved = sim_moved(all.front()->handle);
+
 	live_.assign(sim_segments(all.front()->handle), 0);
 	for (VolumeModel *v : all) {
 		uint64_t mapped = 0;
@@ -307,8 +309,11 @@ void Load::check_counts()
 		if (sim_wrong_mapped(v->handle, mapped, text, sizeof text))
 			fail("volume %lu: %s", v->oracle.uid(), text);
 	}
+	if (sim_moved(all.front()->handle) != moved)
+		return false;
 	if (sim_wrong_live(all.front()->handle, live_.data(), text, sizeof text))
 		fail("%s", text);
+	return true;
 }
 
 void Load::check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block))

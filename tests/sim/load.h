@@ -71,8 +71,9 @@ public:
 	uint64_t completed() const { return completed_; }
 	uint64_t oldest_request_ns() const;	// when the oldest request in flight began; UINT64_MAX: none
 
-	// Are the engine's counts of cells what its map says? Nobody may be at work. Process context.
-	void check_counts();
+	// Are the engine's counts of cells what its map says? No user may be at work. False: that cannot be said, the garbage collector has moved cells
+	// meanwhile. Process context.
+	bool check_counts();
 	// The same for rows on the drives: see sim_wrong_row().
 	void check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block));
 

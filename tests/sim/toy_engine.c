@@ -676,6 +676,12 @@ bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live)
 	return false;
 }
 
+u64 sim_moved(struct pav_volume *vol)
+{
+	(void)vol;
+	return 0;
+}
+
 const char *sim_wrong_live(struct pav_volume *vol, const u32 *live, char *text, size_t room)
 {
 	(void)vol;

@@ -298,7 +298,7 @@ World::Outcome World::check_counts()
 		return Outcome::ok;
 	}
 	const Outcome outcome = as_process("counts", [&] {
-		load_.check_counts();
+		done = load_.check_counts();
 		// Where no drive lies about what it holds, all that is not known to be missing is there.
 		if (!plan_.secret_harm()) {
 			load_.check_rows([](void *, pav_dev *dev, u64 block) {
@@ -308,10 +308,9 @@ World::Outcome World::check_counts()
 			});
 			tally_["rows checked on the drives"]++;
 		}
-		done = true;
 	});
 
-	tally_["counts of cells checked"] += done;
+	tally_[done ? "counts of cells checked" : "counts of cells not checked"]++;
 	return outcome;
 }
 
@@ -728,6 +727,9 @@ void World::bring_home()
 	if (!drives_[s]->gone())
 		return;
 	drives_[s]->plug();
+	// It has left for good, and nobody would ask.
+	if (released_.count(s))
+		return;
 	const uint64_t failures = host_options().alloc_failures;
 	const int result = pav_engine_return(engine_, &devs_[s], &err);
 

@@ -219,11 +219,7 @@ def test_replace(array):
     array.wait_states("a spare again", active=DRIVES, spare=1)
 
 
-def test_spares_come_and_go_members_do_not_yet(array):
-    """Growing a group, and taking a member out without another in its place, are refused by name."""
-    blank, member = array.path(DRIVES + SPARES + 1), array.path(3)
-    array.refused(f"add drives {blank} to group G", "as spares only")
-    array.refused(f"remove drive {member} from group G --yes", "only spares can be removed")
+def test_spares_come_and_go(array):
     spare, = [d["path"] for d in array.drives().values() if d["state"] == "spare"]
     array(f"remove drive {spare} from group G --yes")
     wait_until(lambda: "spare" not in array.states(), lambda: f"the spare has left: {array.states()}", 60, pause=1)
@@ -231,9 +227,45 @@ def test_spares_come_and_go_members_do_not_yet(array):
     array.verify("a spare has left")
 
 
+def test_the_group_grows_and_shrinks(array):
+    """Two drives join, one that was there from the beginning leaves; at each stage any two may be lost, new ones and old ones."""
+    new, old = [array.path(n) for n in (DRIVES + SPARES + 1, DRIVES + SPARES + 2)], array.path(3)
+    capacity = array.group()["capacity_bytes"]
+    array.say(array(f"add drives {' '.join(new)} to group G"))
+    grown = array.group()["capacity_bytes"]
+    assert array.states() == {"active": DRIVES + 2} and grown > 1.3 * capacity, "two data drives more than four"
+    array.verify("two have joined")
+    array.write()
+    array.verify("written to all")
+
+    def two_lost(numbers, members):
+        for n in numbers:
+            array.pull(n)
+        array.wait_states("two pulled", active=members - 2, failed=2)
+        array.verify(f"drives {numbers} away")
+        for n in numbers:
+            array.guest.insert_drive(n)
+        wait_until(lambda: "failed" not in array.states(), lambda: f"drives come home: {array.states()}", 90, pause=1)
+        array.wait_whole("they are back", active=members)
+
+    two_lost((DRIVES + SPARES + 1, 5), DRIVES + 2)
+    array.say(array(f"remove drive {old} from group G --yes"))
+    assert array.states().get("leaving", 0) <= 1
+    array.wait_states("one has left", active=DRIVES + 1)
+    wait_until(lambda: array.run(f"--dry-run add spares {old} to group G", check=False).code == 0, f"{old} is free", 60, pause=2)
+    assert capacity < array.group()["capacity_bytes"] < grown
+    array.verify("one has left")
+    two_lost((DRIVES + SPARES + 2, 5), DRIVES + 1)
+    array.guest.sh("udevadm settle -t 60")
+    array("export group name G --yes")
+    array("import group name G")
+    assert array.states() == {"active": DRIVES + 1}
+    array.verify("after export and import")
+
+
 def test_scrub_finds_and_heals(array, nl=None):
     """Garbage on a drive behind everybody's back, in many places that hold something; the scrub heals all of it."""
-    victim = next(n for n in (2, 3) if array.path(n) in [d["path"] for d in array.drives().values()])
+    victim = next(n for n in (2, 5) if array.path(n) in [d["path"] for d in array.drives().values()])
     rng = random.Random(7)
     r = array.run("scrub group G --watch --wait 200")
     array.say(r.out + r.err)

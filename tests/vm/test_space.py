@@ -35,7 +35,7 @@ CHECK = {"ext4": "e2fsck -f -n", "xfs": "xfs_repair -n"}
 def guest(alone, say):
     build_module()
     assert (REPO / "build/cmake/userland/pavcfg").exists(), "build it first: make userland"
-    spec = Spec("target", addr=1, links=0, drives=DRIVES, drive_mib=DRIVE_MIB, mem_mib=1536, cpus=2)
+    spec = Spec("target", addr=1, links=0, drives=DRIVES + 1, drive_mib=DRIVE_MIB, mem_mib=1536, cpus=2)
     with World((spec,), say=say) as world:
         g = world.target
         g.exec("cat > /etc/pav/pavcfg.conf", stdin=CONFIG)
@@ -167,7 +167,7 @@ def test_thresholds_are_set_and_told(guest, nl, say):
     guest.sh("echo 80,90,95 > /sys/module/pavraid/parameters/space_levels")
 
 
-@pytest.mark.parametrize("revive", ["delete", "trim"])
+@pytest.mark.parametrize("revive", ["delete", "trim", "add"])
 @pytest.mark.parametrize("fs", ["ext4", "xfs"])
 @pytest.mark.dirty_dmesg
 def test_a_full_group_comes_back(guest, nl, say, fs, revive):
@@ -192,8 +192,11 @@ def test_a_full_group_comes_back(guest, nl, say, fs, revive):
     began = time.monotonic()
     if revive == "delete":
         guest.sh(f"{PAVCFG} --yes delete volume name other", timeout=120)
-    else:
+    elif revive == "trim":
         guest.sh(f"blkdiscard -f {other}", timeout=120)
+    else:
+        one_more = f"/dev/{guest.drive_names()[DRIVES]}"
+        say(guest.sh(f"{PAVCFG} add drives {one_more} to group G", timeout=120))
     wait_until(lambda: group(guest)["status"] != "Full", "the group is no longer full", 60)
     how = "goes on"
     if guest.exec(f"echo x > {at}/probe && sync {at}/probe", check=False, timeout=60).code:
@@ -202,6 +205,16 @@ def test_a_full_group_comes_back(guest, nl, say, fs, revive):
     guest.sh(f"rm -f {at}/more; dd if=/dev/urandom of={at}/more bs=1M count=80 conv=fsync status=none", timeout=120)
     say(f"{fs}, full ({last}), then {revive}: {how}; {time.monotonic() - began:.1f} s")
     guest.sh(f"sha256sum --status -c <(sed 's,-$,'{at}/kept',' /tmp/sum); umount {at}; {CHECK[fs]} {path}", timeout=180)
+    if revive == "add":
+        # The group holds more than it could without that drive; when that is gone, the drive can go again.
+        refused = guest.exec(f"{PAVCFG} --yes remove drive {one_more} from group G", check=False, timeout=120)
+        assert refused.code == 1 and "no room for what is written" in refused.err, refused
+        guest.sh(f"{PAVCFG} --yes delete volume name other", timeout=120)
+        began = time.monotonic()
+        guest.sh(f"{PAVCFG} --yes remove drive {one_more} from group G", timeout=120)
+        wait_until(lambda: len(nl.dump("drive-get", group="G")) == DRIVES, lambda: f"it leaves: {nl.dump('drive-get', group='G')}", 180, pause=1)
+        say(f"{one_more} has left in {time.monotonic() - began:.1f} s")
+        guest.sh(f"{CHECK[fs]} {path}", timeout=180)
 
 
 def test_a_reserve_is_taken_off(guest, nl, say):

@@ -135,12 +135,13 @@ const std::vector<Command> &commands() {
          {{"drives", ArgType::drives, "DRIVE…", "empty drives that make the group larger"},
           {"spares", ArgType::drives, "DRIVE…", "empty drives that become hot spares"}, open_group_param()},
          "let drives join a group, online",
-         "A drive that holds anything or is in use is refused by name. Spares only, for now: the kernel module refuses drives that would make the "
-         "group larger.",
-         "add spares /dev/nvme19n1 /dev/nvme20n1 to group MG1", "", "to"},
+         "A drive that holds anything or is in use is refused by name. Each must be as large as the group's smallest. What was written before stays where "
+         "it is; the garbage collector spreads it over all drives as it comes by. A full group is revived at once.",
+         "add drives /dev/nvme19n1 /dev/nvme20n1 to group MG1", "", "to"},
         {Id::remove_drive, "remove",
          {drive_param("its path, or the number of its slot"), open_group_param()}, "take a drive from a group, online",
-         "A spare leaves at once. Spares only, for now: the kernel module refuses to let go of a drive that holds data; replace it.",
+         "A spare leaves at once. What another drive holds is moved to the others first, in the background; show drives tells when it has left. Refused "
+         "where fewer than four drives, or too little room, would be left.",
          "remove drive /dev/nvme3n1 from group MG1 --yes", "The group has one drive less afterwards.", "from"},
         {Id::return_drive, "return",
          {{"drive", ArgType::drive, "D", "its path as it is now; without it, every drive that is found"}},
