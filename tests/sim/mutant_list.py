@@ -158,6 +158,22 @@ MUTANTS = [
     ("a cell and P lost: times instead of divided by", "raid6/raid6.c", "fb = power(-a);", "fb = power(a);"),
     ("a cell and Q lost: Q is left as it was", "raid6/raid6.c", "\t\tfa = power(a);\n", "\t\tfa = 0;\n"),
     ("one cell lost: P is left out of the sum", "raid6/raid6.c", "for (unsigned int i = 0; i <= k; i++) {\n\t\tif (i != lost", "for (unsigned int i = 0; i < k; i++) {\n\t\tif (i != lost"),
+    # ---- members ----
+    ("a set is given back while something lies there", "kmod/group/group.c",
+     "if (!atomic_read(&g->sets[i]->segments) && !g->sets[i]->picks)", "if (true)"),
+    ("a set is given back that was just picked", "kmod/group/group.c", "->segments) && !g->sets[i]->picks)", "->segments))"),
+    ("a drive leaves before it is empty", "kmod/background/rebuild.c",
+     "\t\tif (pav_group_slot_used(g, slot) || READ_ONCE(g->faulted))\n", "\t\tif (READ_ONCE(g->faulted))\n",
+     "if (pav_checkpoint_run(r->ckpt) || pav_group_slot_used(g, slot))", "if (pav_checkpoint_run(r->ckpt))"),
+    ("a drive leaves while it is being read", "kmod/background/rebuild.c",
+     "\t\tpav_map_wait_readers(r->map);\n\t\tpav_recon_pool_drain(g);\n", ""),
+    ("three drives are enough for a group", "kmod/format/format.h", "#define PAV_MIN_DRIVES\t\t4u", "#define PAV_MIN_DRIVES\t\t3u"),
+    ("drives leave whether there is room or not", "kmod/log/space.c",
+     "return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;", "return true;"),
+    ("a header is missed where one more cell is wrong past the magic", "kmod/log/scan.c",
+     "return !off[0] && !off[1] && !off[2] && !off[3] && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
+    ("no claims are kept for control", "kmod/map/cache.c", "map->claim_limit - pav_map_control_claims(map)", "map->claim_limit"),
+
     # ---- two hosts ----
     ("a group is opened without a look at its owner", "kmod/group/owner.c",
      "while (pav_now_ns() - began < time_ns) {", "while (false) {"),
