@@ -48,6 +48,13 @@ class Years(Array):
         self.sum["drives"] = self.sum.get("drives", 0) + self.written() - drives
         return result["jobs"][0]["write"]["clat_ns"]["percentile"]["99.900000"] / 1000
 
+    def scrubbed(self):
+        """What the last scrub has to say, once it has come to its end."""
+        def task():
+            return next(t for t in self.nl.do("group-get", group="g")["task"] if t["task-kind"] == "scrub")
+        wait_until(lambda: not task().get("task-running") and task()["task-finished"] >= task()["task-started"] > 0, lambda: f"a scrub ends: {task()}", 900, pause=1)
+        return task()
+
     def wait_rebuilt(self, drives, seconds=900):
         """Until so many drives are active and hold all they should."""
         wait_until(lambda: self.drive_states("g").get("active") == drives and "rebuilding" not in self.drive_states("g"),
@@ -81,6 +88,8 @@ class TestYears:
             slowest = max(slowest, slow)
             report(f"turn {cut}: {size * OVERWRITES // CUTS} MiB overwritten; 99.9 % of the writes took at most {slow / 1000:.1f} ms; "
                    f"drives {array.drive_states('g')}")
+            if cut in (2, 5, 8):        # while everything goes on, cuts included
+                array.nl.do("scrub", group="g")
             writer = guest.spawn(f"{overwrite(device, size)} --time_based --runtime=600")
             time.sleep(1 + 4 * rng.random())
             guest.kill()
@@ -98,7 +107,9 @@ class TestYears:
         report(f"written for each of the user's {user} blocks: {array.sum['drives'] / user:.2f} in all; " +
                ", ".join(f"{name} {array.sum[name] / user:.2f}" for name in sorted(array.sum) if name != "drives"))
         report(f"the slowest turn: 99.9 % of the writes took at most {slowest / 1000:.1f} ms")
-        assert array.counters()["cells_lost"] == 0
+        scrub = array.scrubbed()
+        report(f"the last scrub: {scrub['task-done']} segments, {scrub['task-healed'] // 4096} cells healed, {scrub['task-lost']} stripes beyond repair")
+        assert scrub["task-lost"] == 0 and array.counters()["cells_lost"] == 0
         array.destroy("g")
         guest.assert_clean(mark)
 
