@@ -982,18 +982,26 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 
 int pav_engine_drive_info(struct pav_engine *e, unsigned int slot, struct pav_drive_info *out)
 {
-	struct pav_drive *d;
+	const struct pav_drive *d;
+	unsigned long flags;
 
-	if (slot >= e->g.slots || e->g.drives[slot].state == PAV_DRIVE_EMPTY)
+	if (slot >= e->g.slots)
 		return -ENOENT;
 	d = &e->g.drives[slot];
+	/* Who sits there may change, and the host may close a drive that has left. */
+	spin_lock_irqsave(&e->g.lock, flags);
+	if (d->state == PAV_DRIVE_EMPTY) {
+		spin_unlock_irqrestore(&e->g.lock, flags);
+		return -ENOENT;
+	}
 	memset(out, 0, sizeof(*out));
 	memcpy(out->uuid, d->uuid, sizeof(out->uuid));
-	out->state = READ_ONCE(e->g.gone) & BIT_ULL(slot) ? PAV_DRIVE_FAILED :
+	out->state = e->g.gone & BIT_ULL(slot) ? PAV_DRIVE_FAILED :
 		     d->state == PAV_DRIVE_ACTIVE && pav_group_lacks_any(&e->g, slot) ? PAV_DRIVE_REBUILDING : d->state;
 	out->dev = d->dev;
 	strscpy(out->path, d->dev ? pav_dev_name(d->dev) : d->path, sizeof(out->path));
 	out->blocks = d->dev ? pav_dev_blocks(d->dev) : 0;
+	spin_unlock_irqrestore(&e->g.lock, flags);
 	out->reads = atomic64_read(&d->reads);
 	out->writes = atomic64_read(&d->writes);
 	out->read_cells = atomic64_read(&d->read_cells);
