@@ -917,18 +917,17 @@ static void task_info(const struct pav_task *t, struct pav_task_info *out)
 {
 	u64 ms = READ_ONCE(t->ns) / 1000000;
 
-	*out = (struct pav_task_info){
-		.running = READ_ONCE(t->on),
-		.total = READ_ONCE(t->total),
-		.done = READ_ONCE(t->done),
-		.healed = READ_ONCE(t->count.healed),
-		.rebuilt = READ_ONCE(t->count.rebuilt),
-		.lost = READ_ONCE(t->lost),
-		.started = READ_ONCE(t->started),
-		.finished = READ_ONCE(t->finished),
-		.rate = ms ? READ_ONCE(t->bytes) / ms * 1000 : 0,
-		.seconds = ms / 1000,
-	};
+	memset(out, 0, sizeof(*out));
+	out->running = READ_ONCE(t->on);
+	out->total = READ_ONCE(t->total);
+	out->done = READ_ONCE(t->done);
+	out->healed = READ_ONCE(t->count.healed);
+	out->rebuilt = READ_ONCE(t->count.rebuilt);
+	out->lost = READ_ONCE(t->lost);
+	out->started = READ_ONCE(t->started);
+	out->finished = READ_ONCE(t->finished);
+	out->rate = ms ? READ_ONCE(t->bytes) / ms * 1000 : 0;
+	out->seconds = ms / 1000;
 }
 
 void pav_engine_tasks(struct pav_engine *e, struct pav_task_info *rebuild, struct pav_task_info *scrub)

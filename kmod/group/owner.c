@@ -421,11 +421,10 @@ static void all_done(struct pav_io *io)
 /* Reads the stamps of all drives, or writes ours to them. */
 static void all_io(struct pav_group *g, enum pav_io_op op)
 {
-	struct owner_batch b;
+	struct owner_batch b = { .pending = ATOMIC_INIT(1) };
 	unsigned int slot;
 
 	init_completion(&b.done);
-	atomic_set(&b.pending, 1);
 	if (op == PAV_IO_WRITE)
 		g->owner.stamp.beat = cpu_to_le64(le64_to_cpu(g->owner.stamp.beat) + 1);
 	for (slot = 0; slot < g->slots; slot++) {

@@ -131,7 +131,7 @@ static u8 gf_mul(u8 a, u8 b)
 static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
 {
 	const __le32 magic = cpu_to_le32(PAV_STRIPE_MAGIC);
-	u8 off[sizeof(magic)], diff[sizeof(magic)];
+	u8 off[sizeof(magic)] = {}, diff[sizeof(magic)] = {};
 	unsigned int i, at = 0;
 
 	for (i = 0; i < sizeof(magic); i++) {

@@ -264,14 +264,14 @@ def test_the_group_grows_and_shrinks(array):
 
 
 def test_scrub_finds_and_heals(array, nl=None):
-    """Garbage on a drive behind everybody's back, in many places that hold something; the scrub heals all of it."""
+    """Garbage on a drive behind everybody's back, wherever there may be something; the scrub heals all of it."""
     victim = next(n for n in (2, 5) if array.path(n) in [d["path"] for d in array.drives().values()])
     rng = random.Random(7)
     r = array.run("scrub group G --watch --wait 200")
     array.say(r.out + r.err)
     clean = array.task("scrub")
     assert clean["state"] == "done" and clean["healed_bytes"] == 0 and clean["finished"] >= clean["started"] > 0
-    blocks = rng.sample(range(SEGMENTS_CELL, SEGMENTS_CELL + 20 * 256), 400)
+    blocks = rng.sample(range(SEGMENTS_CELL, DRIVE_MIB * 256), 2000)
     with open(array.guest.drive_file(victim), "r+b") as f:
         for block in blocks:
             f.seek(block * 4096)
