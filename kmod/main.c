@@ -30,6 +30,8 @@ module_param_named(rebuild_rate_max, pav_rebuild_rate_max, uint, 0644);
 MODULE_PARM_DESC(rebuild_rate_max, "the same while it is not in use (0)");
 module_param_named(repair, pav_repair, bool, 0644);
 MODULE_PARM_DESC(repair, "spares take the place of failed drives by themselves (Y)");
+module_param_named(error_limit, pav_error_limit, uint, 0644);
+MODULE_PARM_DESC(error_limit, "a drive of which more 4 KiB blocks than this had to be healed for readers within a minute is failed (256); 0: never");
 module_param_named(evacuate_delay, pav_evacuate_delay, uint, 0644);
 MODULE_PARM_DESC(evacuate_delay, "seconds a drive is gone, and no spare has taken its place, before its segments are written anew to the others (60)");
 

@@ -357,6 +357,7 @@ static void scrub_done(struct pav_rebuild *r)
 	WRITE_ONCE(mark->healed, t->count.healed);
 	t->done = t->total;
 	pav_reached("scrub done");
+	pav_group_verified(r->g);
 	if (pav_checkpoint_run(r->ckpt) || pav_group_commit(r->g, false, NULL, NULL))
 		return;
 	pav_log(t->lost ? PAV_ERR : PAV_INFO, "%s: scrub is done: %llu blocks healed, %llu stripes beyond repair", r->g->name,
@@ -372,8 +373,11 @@ static bool scrub_some(struct pav_rebuild *r)
 	u32 seg = READ_ONCE(r->g->scrub.next);
 
 	if (!READ_ONCE(r->scrub_wanted)) {
-		if (t->on)
+		if (t->on) {
 			end(t);
+			/* Whoever stopped it may have done so between two looks at where it is. */
+			WRITE_ONCE(r->g->scrub.next, 0);
+		}
 		return false;
 	}
 	if (!t->on) {
@@ -393,6 +397,8 @@ static bool scrub_some(struct pav_rebuild *r)
 		scrub_done(r);
 		return false;
 	}
+	/* Said before it is done: a restart in the middle of the first one goes on too. */
+	WRITE_ONCE(r->g->scrub.next, seg);
 	if (mend_segment(r, t, seg))
 		WRITE_ONCE(r->g->scrub.next, seg + 1);
 	pav_log_let_go(r->log, seg);

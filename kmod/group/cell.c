@@ -152,6 +152,7 @@ static void recon_work(struct pav_work *work)
 		return;
 	}
 	pav_reached("cell healed");
+	pav_group_cell_bad(g, slot);
 	atomic64_inc(&g->healed);
 	pav_log(PAV_WARN, "%s: healed block %llu of drive %u (%s)", g->name, (unsigned long long)block, slot, g->drives[slot].path);
 	pav_group_event(g, PAV_EVENT_CHECKSUM_HEALED, slot, block, "a cell was rebuilt from its row and rewritten");

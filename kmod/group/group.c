@@ -4,8 +4,10 @@
 #include "../../raid6/raid6.h"
 
 unsigned int pav_evacuate_delay = 60;
+unsigned int pav_error_limit = 256;
 
 #define PAV_AWAY_NS	(10 * 1000000000ULL)	/* so long after its first error a drive that is gone may be found to have vanished */
+#define PAV_ERROR_WINDOW_NS	(60 * 1000000000ULL)
 #define PAV_SB_RETRIES	PAV_MAX_DRIVES	/* each retry has lost one more drive */
 
 void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 value, const char *text)
@@ -317,6 +319,38 @@ void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pa
 	atomic64_inc(&g->drives[slot].errors);
 	if (io->dev == READ_ONCE(g->drives[slot].dev))
 		pav_group_fail_drive(g, slot, io->error == -ENODEV ? PAV_LOSS_AWAY : PAV_LOSS_ERRED, why);
+}
+
+void pav_group_cell_bad(struct pav_group *g, unsigned int slot)
+{
+	unsigned int limit = READ_ONCE(pav_error_limit);
+	struct pav_drive *d = &g->drives[slot];
+	unsigned long flags;
+	bool enough;
+
+	spin_lock_irqsave(&g->lock, flags);
+	if (pav_now_ns() - d->bad_since_ns >= PAV_ERROR_WINDOW_NS) {
+		d->bad_since_ns = pav_now_ns();
+		d->bad = 0;
+	}
+	/* Where another is lost already, a drive that can be read in part is worth more than none. */
+	enough = ++d->bad > limit && limit && !(g->gone & BIT_ULL(slot)) && pav_group_worst_loss(g, g->gone | BIT_ULL(slot)) <= 1;
+	spin_unlock_irqrestore(&g->lock, flags);
+	if (enough) {
+		pav_reached("drive failed for its many errors");
+		pav_group_fail_drive(g, slot, PAV_LOSS_ERRED, "too much of what it reads is wrong, or cannot be read");
+	}
+}
+
+void pav_group_verified(struct pav_group *g)
+{
+	unsigned long flags;
+	unsigned int slot;
+
+	spin_lock_irqsave(&g->lock, flags);
+	for (slot = 0; slot < PAV_MAX_DRIVES; slot++)
+		g->drives[slot].bad = 0;
+	spin_unlock_irqrestore(&g->lock, flags);
 }
 
 bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w)

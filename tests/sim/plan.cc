@@ -106,6 +106,7 @@ Plan::Plan(uint64_t seed)
 	drop_pair_at_end = rng.percent(60);
 	returns = faulty && rng.percent(60);
 	rebuild_rate = rng.percent(60) ? 0 : static_cast<unsigned int>(rng.range(2, 200));
+	error_limit = suspects_slower > 1 || rng.percent(50) ? static_cast<unsigned int>(returns ? 256 : rng.range(10, 256)) : 0;
 	newcomers = !third_loss && !quick_loss && rng.percent(35) ? static_cast<unsigned int>(rng.range(1, 3)) : 0;
 	churn = 0;
 	if (!spread && rng.percent(15)) {
@@ -190,6 +191,7 @@ void Plan::set_engine_parameters() const
 {
 	pav_rebuild_rate_min = pav_rebuild_rate_max = rebuild_rate;
 	pav_evacuate_delay = third_loss ? 1000 : 0;
+	pav_error_limit = error_limit;
 }
 
 std::string Plan::describe() const
@@ -227,6 +229,7 @@ std::string Plan::describe() const
 	out += clock_jumps ? "clock-jumps " : "";
 	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";
+	out += error_limit ? "error-limit=" + std::to_string(error_limit) + " " : "";
 	out += returns ? "returns " : "";
 	out += newcomers ? "newcomers=" + std::to_string(newcomers) + " " : "";
 	return out;

@@ -69,6 +69,7 @@ struct Plan {
 	// Do drives come to hold what was never written there, unnoticed? Then only reading tells what is missing.
 	bool secret_harm() const { return rot || bad_blocks || rates.lost_write || rates.misdirected_write; }
 	unsigned int newcomers;			// drives that are there, and in no group yet: members come and go
+	unsigned int error_limit;		// cells of a drive healed before it is failed; 0: never
 	unsigned int rebuild_rate;		// MiB a second; 0: no limit
 	bool drop_pair_at_end;			// verify once more without two drives
 };
