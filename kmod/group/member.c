@@ -17,6 +17,8 @@ static void seat(struct pav_group *g, unsigned int slot, struct pav_dev *dev, co
 	memcpy(d->uuid, uuid, sizeof(d->uuid));
 	pav_drive_set_path(d, pav_dev_name(dev));
 	d->away = false;
+	/* Whoever asked for the slot to be empty meant what was there then. */
+	WRITE_ONCE(d->leave, false);
 	WRITE_ONCE(d->state, state);
 	WRITE_ONCE(g->seats, g->seats + 1);
 	WRITE_ONCE(g->gone, g->gone & ~BIT_ULL(slot));
@@ -33,6 +35,7 @@ static void set_empty(struct pav_group *g, unsigned int slot)
 	WRITE_ONCE(g->gone, g->gone | BIT_ULL(slot));
 	g->durable_gone |= BIT_ULL(slot);
 	WRITE_ONCE(g->leaving, g->leaving & ~BIT_ULL(slot));
+	WRITE_ONCE(d->leave, false);
 	WRITE_ONCE(d->state, PAV_DRIVE_EMPTY);
 	/* @dev stays: somebody may have looked a moment ago. */
 	memset(d->uuid, 0, sizeof(d->uuid));

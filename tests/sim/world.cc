@@ -28,7 +28,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 			holds_data_[i] = holds_data_[i] || (c.op == PAV_IO_WRITE && c.block >= superblocks_end);
 			touched_.insert(i);
 			// What is under way when it is let go of the host waits for.
-			if (released_.count(i) && engine_ && !changing_)
+			if (released_.count(i) && engine_ && !changing_ && i != asked_for_)
 				fail("d%u is used, and the engine has let go of it", i);
 			if (writes_forbidden_ && (c.op == PAV_IO_WRITE || c.op == PAV_IO_DISCARD))
 				fail("d%u is written at block %lu, and %s", i, c.block, writes_forbidden_);
@@ -79,6 +79,7 @@ void World::power_on(bool may_fail_allocations)
 {
 	machine_ = std::make_unique<Machine>(rng_, trace_);
 	changing_ = false;
+	asked_for_ = nobody;
 	released_.clear();
 	touched_.clear();
 	machine_->set_preemption(plan_.preemption, plan_.preemption_ns);
@@ -731,7 +732,11 @@ void World::bring_home()
 	if (released_.count(s))
 		return;
 	const uint64_t failures = host_options().alloc_failures;
+
+	asked_for_ = s;
 	const int result = pav_engine_return(engine_, &devs_[s], &err);
+
+	asked_for_ = nobody;
 
 	trace_.add(machine_->now_ns(), "return", s, static_cast<uint64_t>(-result));
 	if (result && !err.text[0])

@@ -67,6 +67,8 @@ protected:
 	void bring_home();
 	std::set<unsigned int> released_, touched_;	// drives: the engine has let go of; it has used, in this life
 	bool changing_ = false;				// somebody changes the members
+	static constexpr unsigned int nobody = ~0U;
+	unsigned int asked_for_ = nobody;		// the drive that may come home is being looked at
 	void make_whole();
 	void change_members();
 	void members_turn();
