@@ -213,6 +213,9 @@ static bool collect(struct pav_gc *gc)
 		if (seg >= 0 && !atomic_read(&gc->refused) && (emptied < PAV_GC_BATCH || !READ_ONCE(gc->log->starved)))
 			continue;
 		won += finish_parts(gc);
+		/* Drives that are to leave may be what is wanting. */
+		if (READ_ONCE(gc->g->leaving) && READ_ONCE(gc->log->starved) && !pav_log_gc_has_room(gc->log))
+			pav_group_changed(gc->g);
 		/* Tried them all twice, with a checkpoint between, and won nothing? */
 		if ((seg < 0 && !won && idle) || !checkpoint(gc))
 			return true;

@@ -112,6 +112,33 @@ static void let_leave(struct pav_rebuild *r)
 	mutex_unlock(&r->lock);
 }
 
+/* Another drive was lost meanwhile, or more was written: where the garbage collector has no room left to move anything to, nobody leaves. */
+static void call_off_leaving(struct pav_rebuild *r)
+{
+	struct pav_group *g = r->g;
+	unsigned int slot;
+
+	if (!READ_ONCE(g->leaving) || !READ_ONCE(r->log->starved) || pav_log_gc_has_room(r->log))
+		return;
+	mutex_lock(&r->lock);
+	for (slot = 0; slot < g->slots && !READ_ONCE(r->off); slot++) {
+		struct pav_drive *d = &g->drives[slot];
+
+		if (READ_ONCE(d->state) != PAV_DRIVE_LEAVING)
+			continue;
+		pav_reached("leaving called off");
+		WRITE_ONCE(d->leave, false);
+		if (pav_group_leaving(g, slot, false))
+			break;
+		pav_log(PAV_WARN, "%s: drive %s stays in slot %u: there is no room without it", g->name, d->path, slot);
+		pav_group_event(g, PAV_EVENT_DRIVE_JOINED, slot, slot, "it was to leave, and stays: there is no room without it");
+	}
+	mutex_unlock(&r->lock);
+	/* What is opened now is wider. */
+	pav_checkpoint_want(r->ckpt);
+	pav_gc_want(r->gc);
+}
+
 /* ---- one segment ---- */
 
 /* I/O on the drives that is not ours. */
@@ -443,6 +470,7 @@ static void rebuild_work(struct pav_work *work)
 	do {
 		if (READ_ONCE(r->off) || READ_ONCE(r->g->faulted))
 			return;
+		call_off_leaving(r);
 		let_leave(r);
 		waits = !use_spares(r);
 		if (r->seats != READ_ONCE(r->g->seats)) {

@@ -4,11 +4,11 @@
 # name, file, old text, new text; more pairs of texts may follow
 MUTANTS = [
     ("writes without FUA", "kmod/drive/drive.c",
-     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev);",
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(dev);",
      "io->fua = false;"),
     ("superblocks without FUA", "kmod/drive/drive.c",
-     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev);",
-     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(d->dev) && block >= 256;"),
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(dev);",
+     "io->fua = op == PAV_IO_WRITE && pav_dev_volatile(dev) && block >= 256;"),
     ("parity without the header's share", "kmod/log/stripe.c",
      "\tstripe_header(st);\n\tfor (j = 0; j < k; j++)\n\t\tsrc[j] = stripe_cell(st, j * st->rows);\n"
      "\tpav_raid6_encode(impl, k, PAV_CELL_BYTES, src, stripe_parity(st, 0, 0), stripe_parity(st, 1, 0));\n",
