@@ -486,13 +486,9 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
 	if (!error)
 		error = pav_group_join(g, drives, n, grow, err);
 	mutex_unlock(&e->rebuild.lock);
-	if (!error && grow) {
-		/* Segments of the old width hold less than room is reckoned with from now on; and a checkpoint tells what there is room for. */
-		mutex_lock(&e->ckpt.lock);
-		pav_log_leave_segments(&e->log, true);
-		pav_checkpoint_locked(&e->ckpt, 0, 0);
-		mutex_unlock(&e->ckpt.lock);
-	}
+	/* Segments of the old width hold less than room is reckoned with from now on; and a checkpoint tells what there is room for. */
+	if (!error && grow)
+		pav_checkpoint_leave_segments(&e->ckpt, true);
 	if (!error)
 		pav_rebuild_want(&e->rebuild);
 	return error;

@@ -656,6 +656,17 @@ int pav_checkpoint_run(struct pav_checkpoint *c)
 	return error;
 }
 
+int pav_checkpoint_leave_segments(struct pav_checkpoint *c, bool all)
+{
+	int error;
+
+	mutex_lock(&c->lock);
+	pav_log_leave_segments(c->log, all);
+	error = pav_checkpoint_locked(c, 0, 0);
+	mutex_unlock(&c->lock);
+	return error;
+}
+
 static void checkpoint_work(struct pav_work *work)
 {
 	struct pav_checkpoint *c = container_of(work, struct pav_checkpoint, work);

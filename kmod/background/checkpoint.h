@@ -67,5 +67,10 @@ int pav_checkpoint_run(struct pav_checkpoint *c);
 bool pav_checkpoint_lies_at(struct pav_checkpoint *c, u64 key, u64 loc);
 /* The same, c->lock held. @seq: what the state includes, if replay says so; 0: the log's newest. @log_id: 0, or the log's new one. */
 int pav_checkpoint_locked(struct pav_checkpoint *c, u64 seq, u64 log_id);
+/*
+ * Streams leave their segments, all, or those that may not be written to any more, or lack a drive which is there; with a checkpoint, after which nothing is in
+ * flight to them and no replay looks there. Errors as above. Process context; c->lock not held.
+ */
+int pav_checkpoint_leave_segments(struct pav_checkpoint *c, bool all);
 
 #endif

@@ -239,18 +239,6 @@ static bool may_evacuate(struct pav_gc *gc)
 	return !READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && !pav_log_gc_wanted(gc->log) && pav_log_evacuation_room(gc->log);
 }
 
-/* What streams are at can be moved once they have left it, and a checkpoint has taken it from the replay list. */
-static bool leave_segments(struct pav_gc *gc)
-{
-	int error;
-
-	mutex_lock(&gc->ckpt->lock);
-	pav_log_leave_segments(gc->log, false);
-	error = pav_checkpoint_locked(gc->ckpt, 0, 0);
-	mutex_unlock(&gc->ckpt->lock);
-	return !error;
-}
-
 /* Moves what lies where it should not, while nobody waits for room, and a pass over all of it leaves less than there was. */
 static void evacuate(struct pav_gc *gc)
 {
@@ -258,7 +246,9 @@ static void evacuate(struct pav_gc *gc)
 	u32 left = ~0U, now;
 	s64 seg;
 
-	if (may_evacuate(gc) && (pav_log_misplaced(gc->log, PAV_SEG_DATA) || pav_log_misplaced(gc->log, PAV_SEG_META)) && !leave_segments(gc))
+	/* What streams are at can be moved once they have left it, and the replay list has let go of it. */
+	if (may_evacuate(gc) && (pav_log_misplaced(gc->log, PAV_SEG_DATA) || pav_log_misplaced(gc->log, PAV_SEG_META)) &&
+	    pav_checkpoint_leave_segments(gc->ckpt, false))
 		return;
 	/* Data; then metadata, which checkpoints move. */
 	for (state = PAV_SEG_DATA; state <= PAV_SEG_META && may_evacuate(gc); state++) {

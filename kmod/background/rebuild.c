@@ -305,18 +305,6 @@ static void end(struct pav_task *t)
 	WRITE_ONCE(t->on, false);
 }
 
-/* Streams leave their segments, all, or those that lack a drive which is there; with a checkpoint nothing is in flight to them any more. */
-static bool close_segments(struct pav_rebuild *r, bool all)
-{
-	int error;
-
-	mutex_lock(&r->ckpt->lock);
-	pav_log_leave_segments(r->log, all);
-	error = pav_checkpoint_locked(r->ckpt, 0, 0);
-	mutex_unlock(&r->ckpt->lock);
-	return !error;
-}
-
 /* Rebuilds what can be. True: something was done. */
 static bool rebuild_all(struct pav_rebuild *r)
 {
@@ -340,7 +328,7 @@ static bool rebuild_all(struct pav_rebuild *r)
 		seg = hold_most_endangered(r);
 		if (seg < 0) {
 			/* All that are left are in use. */
-			if (vain++ > 2 || !close_segments(r, false))
+			if (vain++ > 2 || pav_checkpoint_leave_segments(r->ckpt, false))
 				break;
 			continue;
 		}
@@ -411,7 +399,7 @@ static bool scrub_some(struct pav_rebuild *r)
 		if (!seg) {
 			WRITE_ONCE(r->g->scrub.started, t->started);
 			/* What is written from now on is not looked at; all that was written before is, if it can be had. */
-			close_segments(r, true);
+			pav_checkpoint_leave_segments(r->ckpt, true);
 		} else {
 			pav_reached("scrub goes on where it was");
 		}
