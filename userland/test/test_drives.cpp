@@ -77,7 +77,7 @@ TEST_F(Repair, ADriveComesBack) {
     EXPECT_NE(rig.pavcfg("return").out.find("Nothing to do"), std::string::npos);
     rig.engine.take_away("/dev/nvme4n1");
     rig.engine.bring_back("/dev/nvme4n1", "/dev/nvme4n2");
-    rig.drives.present.push_back("/dev/nvme4n2");
+    rig.drives.present.emplace_back("/dev/nvme4n2");
     EXPECT_NE(rig.pavcfg("show drives").out.find("out of its group"), std::string::npos);
     EXPECT_NE(rig.pavcfg("show status").out.find("has failed (pavcfg replace drive 4 in group MG1"), std::string::npos);
     const auto r = rig.pavcfg("return");
@@ -92,12 +92,12 @@ TEST_F(Repair, ADriveComesBack) {
 TEST_F(Repair, RestoreTakesDrivesBackToo) {
     rig.engine.take_away("/dev/nvme4n1");
     rig.engine.bring_back("/dev/nvme4n1", "/dev/nvme4n2");
-    rig.drives.present.push_back("/dev/nvme4n2");
+    rig.drives.present.emplace_back("/dev/nvme4n2");
     const auto r = rig.pavcfg("restore --wait 0");
     EXPECT_NE(r.out.find("drive /dev/nvme4n2 is back in group MG1"), std::string::npos) << r.out << r.err;
     rig.engine.take_away("/dev/nvme3n1");
     rig.engine.bring_back("/dev/nvme3n1", "/dev/nvme3n2");
-    rig.drives.present.push_back("/dev/nvme3n2");
+    rig.drives.present.emplace_back("/dev/nvme3n2");
     rig.engine.refuse([](const std::string &line) -> std::optional<Error> {
         if (line.starts_with("take ")) return Error{"take back", "it", EINVAL, "it failed", ""};
         return std::nullopt;
