@@ -284,6 +284,7 @@ void TwoHosts::opened(Host &h)
 	// What the other had in flight is there, or never will be.
 	oracle_.cut(++time_);
 	o.ousted = true;
+	h.ousted = false;
 	for (auto &r : o.requests)
 		r->orphan = true;
 }
