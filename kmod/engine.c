@@ -519,16 +519,6 @@ static int begin_leaving(struct pav_engine *e, unsigned int slot, struct pav_err
 	return error;
 }
 
-/* Members but the one in @slot, whether they work or not. */
-static unsigned int others(const struct pav_group *g, unsigned int slot)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < g->slots; i++)
-		n += i != slot && (g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_FAILED);
-	return n;
-}
-
 int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err)
 {
 	struct pav_group *g = &e->g;
@@ -541,7 +531,7 @@ int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *e
 		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
 	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
 		error = begin_leaving(e, slot, err);
-	} else if (state == PAV_DRIVE_FAILED && others(g, slot) < PAV_MIN_DRIVES) {
+	} else if (state == PAV_DRIVE_FAILED && pav_group_staying(g) - 1 < PAV_MIN_DRIVES) {
 		error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) the group would have fewer than %u drives: replace it", g->name, slot,
 				 g->drives[slot].path, PAV_MIN_DRIVES);
 	} else if (state != PAV_DRIVE_LEAVING && state != PAV_DRIVE_SPARE && (pav_group_slot_used(g, slot) || (pav_group_members(g, 0) & BIT_ULL(slot)))) {

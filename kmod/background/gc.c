@@ -214,7 +214,7 @@ static bool collect(struct pav_gc *gc)
 			continue;
 		won += finish_parts(gc);
 		/* Drives that are to leave may be what is wanting. */
-		if (READ_ONCE(gc->g->leaving) && READ_ONCE(gc->log->starved) && !pav_log_gc_has_room(gc->log))
+		if (pav_log_leaving_hurts(gc->log))
 			pav_group_changed(gc->g);
 		/* Tried them all twice, with a checkpoint between, and won nothing? */
 		if ((seg < 0 && !won && idle) || !checkpoint(gc))

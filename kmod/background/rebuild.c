@@ -118,7 +118,7 @@ static void call_off_leaving(struct pav_rebuild *r)
 	struct pav_group *g = r->g;
 	unsigned int slot;
 
-	if (!READ_ONCE(g->leaving) || !READ_ONCE(r->log->starved) || pav_log_gc_has_room(r->log))
+	if (!pav_log_leaving_hurts(r->log))
 		return;
 	mutex_lock(&r->lock);
 	for (slot = 0; slot < g->slots && !READ_ONCE(r->off); slot++) {

@@ -79,6 +79,18 @@ void pav_group_put_set(struct pav_group *g, struct pav_set *set)
 	spin_unlock_irqrestore(&g->lock, flags);
 }
 
+unsigned int pav_group_staying(const struct pav_group *g)
+{
+	unsigned int slot, n = 0;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		u8 state = READ_ONCE(g->drives[slot].state);
+
+		n += state == PAV_DRIVE_ACTIVE || state == PAV_DRIVE_FAILED;
+	}
+	return n;
+}
+
 u64 pav_group_members(struct pav_group *g, u32 seg)
 {
 	u64 active = 0, gone = READ_ONCE(g->gone), picked = 0;

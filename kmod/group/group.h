@@ -160,6 +160,8 @@ void pav_make_uuid(u8 *uuid);	/* a random one (version 4); 16 bytes */
 struct pav_set *pav_group_set(struct pav_group *g, u64 members);
 void pav_group_put_set(struct pav_group *g, struct pav_set *set);	/* NULL too; any context */
 
+unsigned int pav_group_staying(const struct pav_group *g);	/* members, whether they work or not, but those that are to leave. Any context */
+
 /* The drives a new segment is to lie on: k+2 that work; fewer when there are no more. */
 u64 pav_group_members(struct pav_group *g, u32 seg);
 

@@ -148,7 +148,7 @@ int pav_group_leaving(struct pav_group *g, unsigned int slot, bool on)
 int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev)
 {
 	struct pav_drive *d = &g->drives[slot];
-	unsigned int i, members = 0;
+	unsigned int members;
 	unsigned long flags;
 	int error;
 
@@ -159,8 +159,7 @@ int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev
 		*dev = NULL;
 	set_empty(g, slot);
 	/* Fewer drives than stripes are wide: they are to be narrower from now on, also in what is reckoned with. Nothing wider is left. */
-	for (i = 0; i < g->slots; i++)
-		members += g->drives[i].state == PAV_DRIVE_ACTIVE || g->drives[i].state == PAV_DRIVE_FAILED || g->drives[i].state == PAV_DRIVE_LEAVING;
+	members = pav_group_staying(g) + hweight64(g->leaving);
 	if (members >= PAV_MIN_DRIVES)
 		WRITE_ONCE(g->data_drives, min_t(u32, g->data_drives, members - 2));
 	spin_unlock_irqrestore(&g->lock, flags);

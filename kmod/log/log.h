@@ -284,6 +284,7 @@ bool pav_log_evacuation_room(struct pav_log *log);	/* … and is there room enou
 /* Segments in @state that lie there. Of metadata, checkpoints empty them. */
 u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */
+bool pav_log_leaving_hurts(struct pav_log *log);	/* users wait, it has no room, and drives are to leave. Any context */
 
 /* ---- replay (replay.c) ---- */
 int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segment *d);	/* from the table; -ENOMEM, -EUCLEAN */

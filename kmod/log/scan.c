@@ -141,7 +141,7 @@ static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
 			at = i;
 	}
 	if (!diff[at])
-		return !off[0] && !off[1] && !off[2] && !off[3] && memcmp(with_p, with_q, PAV_RAID6_GRAIN);
+		return !memcmp(with_p, &magic, sizeof(magic)) && memcmp(with_p, with_q, PAV_RAID6_GRAIN);
 	if (!off[at])
 		return false;
 	for (i = 0; i < sizeof(magic); i++)

@@ -84,15 +84,7 @@ u64 pav_log_node_room(struct pav_log *log)
  */
 static u32 row_cells_without(const struct pav_log *log, unsigned int drives)
 {
-	const struct pav_group *g = log->g;
-	unsigned int slot, members = 0;
-
-	for (slot = 0; slot < g->slots; slot++) {
-		u8 state = READ_ONCE(g->drives[slot].state);
-
-		members += state == PAV_DRIVE_ACTIVE || state == PAV_DRIVE_FAILED;
-	}
-	return clamp_t(int, (int)(members - drives) - 4, 1, max_t(int, 1, (int)g->data_drives - 2));
+	return clamp_t(int, (int)(pav_group_staying(log->g) - drives) - 4, 1, max_t(int, 1, (int)log->g->data_drives - 2));
 }
 
 static u32 row_cells(const struct pav_log *log)
@@ -261,6 +253,11 @@ bool pav_log_gc_has_room(struct pav_log *log)
 	room = pav_log_ready(log) || log->free > pav_log_meta_keep(log);
 	spin_unlock_irqrestore(&log->lock, flags);
 	return room;
+}
+
+bool pav_log_leaving_hurts(struct pav_log *log)
+{
+	return READ_ONCE(log->g->leaving) && READ_ONCE(log->starved) && !pav_log_gc_has_room(log);
 }
 
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)

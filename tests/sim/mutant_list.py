@@ -171,7 +171,7 @@ MUTANTS = [
     ("drives leave whether there is room or not", "kmod/log/space.c",
      "return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;", "return true;"),
     ("a header is missed where one more cell is wrong past the magic", "kmod/log/scan.c",
-     "return !off[0] && !off[1] && !off[2] && !off[3] && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
+     "return !memcmp(with_p, &magic, sizeof(magic)) && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
     ("no claims are kept for control", "kmod/map/cache.c", "map->claim_limit - pav_map_control_claims(map)", "map->claim_limit"),
 
     # ---- two hosts ----
