@@ -16,14 +16,24 @@ void pav_group_event(struct pav_group *g, enum pav_event type, int slot, u64 val
 		g->ops->event(g->host, type, NULL, slot, value, text);
 }
 
-/* Where a set of @members is, or may be: -1: nowhere. Lock held. */
-static int set_place(struct pav_group *g, u64 members)
+/* The set of @members if there is one, picked. Lock held. */
+static struct pav_set *pick_set(struct pav_group *g, u64 members)
 {
 	unsigned int i;
 
 	for (i = 0; i < g->nsets; i++)
-		if (g->sets[i]->members == members)
-			return i;
+		if (g->sets[i]->members == members) {
+			g->sets[i]->picks++;
+			return g->sets[i];
+		}
+	return NULL;
+}
+
+/* Where another set can be: -1: nowhere. Lock held. */
+static int place_for_set(const struct pav_group *g)
+{
+	unsigned int i;
+
 	if (g->nsets < PAV_MAX_SETS)
 		return g->nsets;
 	/* Nothing lies there any more, and nobody is about to: no location names it, in memory or on the drives. */
@@ -35,21 +45,31 @@ static int set_place(struct pav_group *g, u64 members)
 
 struct pav_set *pav_group_set(struct pav_group *g, u64 members)
 {
-	struct pav_set *set, *fresh = pav_alloc(sizeof(*set));
-	unsigned int slot;
+	struct pav_set *set, *fresh;
 	unsigned long flags;
+	unsigned int slot;
 	int place;
 
-	for (slot = 0; slot < PAV_MAX_DRIVES && fresh; slot++)
+	spin_lock_irqsave(&g->lock, flags);
+	set = pick_set(g, members);
+	spin_unlock_irqrestore(&g->lock, flags);
+	if (set)
+		return set;
+	fresh = pav_alloc(sizeof(*fresh));
+	if (!fresh)
+		return NULL;
+	fresh->members = members;
+	fresh->picks = 1;
+	for (slot = 0; slot < PAV_MAX_DRIVES; slot++)
 		if (members & BIT_ULL(slot))
 			fresh->slot[fresh->n++] = slot;
 	spin_lock_irqsave(&g->lock, flags);
-	place = set_place(g, members);
-	set = place >= 0 && place < (int)g->nsets && g->sets[place]->members == members ? g->sets[place] : NULL;
-	if (!set && place >= 0 && fresh) {
+	/* Somebody may have made it meanwhile. */
+	set = pick_set(g, members);
+	place = set ? -1 : place_for_set(g);
+	if (place >= 0) {
 		set = fresh;
 		fresh = NULL;
-		set->members = members;
 		set->index = place;
 		if (place < (int)g->nsets) {
 			pav_reached("set given back");
@@ -61,8 +81,6 @@ struct pav_set *pav_group_set(struct pav_group *g, u64 members)
 		if (place == (int)g->nsets)
 			smp_store_release(&g->nsets, g->nsets + 1);
 	}
-	if (set)
-		set->picks++;
 	spin_unlock_irqrestore(&g->lock, flags);
 	pav_free(fresh);
 	return set;
