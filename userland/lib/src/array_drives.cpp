@@ -17,6 +17,10 @@ std::string list_text(const std::vector<std::string> &items) { return fmt::forma
 
 std::string text_of(const Drive &drive) { return drive.path.empty() ? fmt::format("in slot {}", drive.slot) : drive.path; }
 
+std::string back_text(const std::string &path, const std::string &group) {
+    return fmt::format("drive {} is back in group {}; what it missed is rebuilt", path, group);
+}
+
 }  // namespace
 
 // Identities of the drives that open groups have.
@@ -105,8 +109,6 @@ Result<Outcome> Array::add_drives(const std::string &name, const std::vector<std
     Outcome out;
     if (!spares.empty()) out.done.push_back(fmt::format("group {}: {} joined as spare{}", name, list_text(spares), spares.size() > 1 ? "s" : ""));
     if (!drives.empty()) {
-        // What there is room for is found out by a checkpoint.
-        if (auto counted = engine_->checkpoint_group(name); !counted) out.warnings.push_back(counted.error().to_text());
         const auto after = find_group(name);
         if (!after) return after.error();
         out.done.push_back(fmt::format("group {}: {} joined; capacity {}, was {}", name, list_text(drives), size_text(after->capacity_bytes),
@@ -167,7 +169,7 @@ Result<Outcome> Array::remove_drive(const std::string &name, const std::string &
 void Array::take_back(Outcome &out, const std::string &path, const std::string &group) {
     const auto back = engine_->return_drive(path);
     if (back)
-        out.done.push_back(fmt::format("drive {} is back in group {}; what it missed is rebuilt", path, *back));
+        out.done.push_back(back_text(path, *back));
     else
         out.warnings.push_back(fmt::format("drive {} stays out of group {}: {}", path, group, back.error().to_text()));
 }
@@ -182,7 +184,7 @@ Result<Outcome> Array::return_drives(const std::string &drive) {
     if (!drive.empty()) {
         const auto back = engine_->return_drive(drive);
         if (!back) return back.error();
-        out.done.push_back(fmt::format("drive {} is back in group {}; what it missed is rebuilt", drive, *back));
+        out.done.push_back(back_text(drive, *back));
         return out;
     }
     const auto groups = engine_->groups();
