@@ -28,7 +28,7 @@ mkdir -p "$stamps/cpp" "$stamps/c"
 "${cppcheck[@]}" --std=c++20 --cppcheck-build-dir="$stamps/cpp" --library=googletest "${sources[@]}" || failed=1
 
 echo "cppcheck, the engine"
-mapfile -t engine < <(git ls-files kmod/engine.c 'kmod/format/*.c' 'kmod/map/*.c' 'kmod/log/*.c' 'kmod/group/*.c' 'kmod/drive/*.c' \
+mapfile -t engine < <(git ls-files 'kmod/engine*.c' 'kmod/format/*.c' 'kmod/map/*.c' 'kmod/log/*.c' 'kmod/group/*.c' 'kmod/drive/*.c' \
   'kmod/background/*.c' 'raid6/*.c')
 "${cppcheck[@]}" --std=c11 --cppcheck-build-dir="$stamps/c" -DPAV_SIM -Ikmod -Itests/sim "${engine[@]}" || failed=1
 

@@ -57,7 +57,7 @@ protected:
 	void last_look();
 	void healed_for_good();
 
-	// ---- faults ----
+	// ---- drives (world_drives.cc) ----
 	void arm_faults();
 	void fault_turn();
 	void set_clock();
@@ -65,10 +65,6 @@ protected:
 	void tell_later(unsigned int drive, uint64_t mean_ns);
 	void fail_by_hand();
 	void bring_home();
-	std::set<unsigned int> released_, touched_;	// drives: the engine has let go of; it has used, in this life
-	bool changing_ = false;				// somebody changes the members
-	static constexpr unsigned int nobody = ~0U;
-	unsigned int asked_for_ = nobody;		// the drive that may come home is being looked at
 	void make_whole();
 	void change_members();
 	void members_turn();
@@ -98,6 +94,10 @@ protected:
 	bool ending_faults_ = false;	// no new ones for now
 	std::set<unsigned int> out_by_hand_;	// drives that were told to be out while nothing was wrong with them
 	bool taken_out_ = false;
+	std::set<unsigned int> released_, touched_;	// drives: the engine has let go of; it has used, in this life
+	bool changing_ = false;		// somebody changes the members
+	static constexpr unsigned int nobody = ~0U;
+	unsigned int asked_for_ = nobody;	// the drive that may come home is being looked at
 	unsigned int telling_ = 0;	// calls that tell the engine of a drive gone
 	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen
 	uint64_t cuts_ = 0, lives_ = 0, events_ = 0, alloc_failures_ = 0;

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+// What happens to a world's drives: they fail, vanish, come back, join and leave while users are at work; and when all must be whole again.
+#include "world.h"
+
+#include <algorithm>
+
+namespace pav::sim {
+
+// Now and then the wall clock is set, by years, and back; or the battery was empty, and it is 1970.
+void World::set_clock()
+{
+	if (!plan_.clock_jumps)
+		return;
+	host_options().clock_is_off_s = rng_.percent(20) ? -1'700'000'000 : static_cast<int64_t>(rng_.below(400'000'000)) - 200'000'000;
+	tally_["clock set"]++;
+	machine_->after(rng_.skewed(50'000'000), [this] { set_clock(); });
+}
+
+void World::arm_faults()
+{
+	if (suspects_.empty())
+		return;
+	for (const unsigned int s : suspects_) {
+		drives_[s]->rates = plan_.rates;
+		harmed_ |= plan_.rates.write_error || plan_.rates.lost_write || plan_.rates.misdirected_write;
+		drives_[s]->latency.read = plan_.latency.read * plan_.suspects_slower;
+		drives_[s]->latency.write = plan_.latency.write * plan_.suspects_slower;
+	}
+	machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+}
+
+void World::fault_turn()
+{
+	const unsigned int s = rng_.pick(suspects_);
+	Drive &drive = *drives_[s];
+
+	if (ending_faults_) {
+		machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+		return;
+	}
+	if (plan_.vanish && rng_.percent(15)) {
+		vanish(s);
+	} else if (plan_.hang && !drive.gone() && !drive.hangs() && rng_.percent(10)) {
+		const bool reset = rng_.percent(50);
+		const uint64_t ns = rng_.skewed(20'000'000);
+
+		trace_.add(machine_->now_ns(), "hang", s, ns, reset);
+		harmed_ |= reset;
+		drive.hang(machine_->now_ns() + ns, reset);
+	} else if (!drive.gone() && (plan_.rot || plan_.bad_blocks)) {
+		for (uint64_t n = 1 + rng_.skewed(3); n; n--) {
+			const uint64_t block = drive.written_below(drive.blocks(), rng_);
+
+			if (block >= drive.blocks())
+				continue;
+			harmed_ = true;
+			if (plan_.rot && (!plan_.bad_blocks || rng_.percent(60)))
+				drive.rot(block, rng_);
+			else
+				drive.make_unreadable(block);
+			trace_.add(machine_->now_ns(), "bad block", s, block);
+		}
+	}
+	machine_->after(rng_.skewed(2'000'000), [this] { fault_turn(); });
+}
+
+void World::vanish(unsigned int s)
+{
+	if (drives_[s]->gone())
+		return;
+	harmed_ = true;
+	trace_.add(machine_->now_ns(), "vanish", s);
+	drives_[s]->vanish(rng_);
+	if (rng_.percent(50))
+		tell_later(s, 100'000);
+}
+
+// The host has seen that a drive is gone, and tells the engine, if that is still there by then.
+void World::tell_later(unsigned int s, uint64_t mean_ns)
+{
+	machine_->after(rng_.skewed(mean_ns), [this, s] {
+		if (!engine_ || !drives_[s]->gone())
+			return;
+		telling_++;	// the engine must not be closed meanwhile
+		pav_engine_drive_gone(engine_, &devs_[s]);
+		telling_--;
+	});
+}
+
+// A drive that had vanished is plugged in again, and the host offers it to the group. Process context.
+void World::bring_home()
+{
+	if (!plan_.returns || suspects_.empty())
+		return;
+	const unsigned int s = rng_.pick(suspects_);
+	pav_err err{};
+
+	if (!drives_[s]->gone())
+		return;
+	drives_[s]->plug();
+	// It has left for good, and nobody would ask.
+	if (released_.count(s))
+		return;
+	const uint64_t failures = host_options().alloc_failures;
+
+	asked_for_ = s;
+	const int result = pav_engine_return(engine_, &devs_[s], &err);
+
+	asked_for_ = nobody;
+
+	trace_.add(machine_->now_ns(), "return", s, static_cast<uint64_t>(-result));
+	if (result && !err.text[0])
+		fail("the return of d%u is refused with %d, and no word of why", s, result);
+	if (result == 0 && out_by_hand_.count(s))
+		fail("d%u was taken out of use, and comes home by itself", s);
+	if (result == 0)
+		tally_["drives brought home"]++;
+	else if (result == -ENOMEM && host_options().alloc_failures == failures)
+		fail("the return of d%u fails for want of memory that is there", s);
+}
+
+// All faults end, drives come home; if then the group says that nothing is missing, any two others may be lost: they are the suspects from now on.
+void World::make_whole()
+{
+	for (const unsigned int s : suspects_)
+		drives_[s]->rates = {};
+	ending_faults_ = true;
+	bool whole = false, asking = false;
+	unsigned int looks = 0;
+
+	run_until("becoming whole", [&] {
+		if (!asking && !whole && looks < 200) {
+			asking = true;
+			machine_->spawn("look", [&] {
+				bring_home();
+				machine_->sleep_ns(200'000);
+				whole = nothing_is_missing();
+				looks++;
+				asking = false;
+			});
+		}
+		return !asking && (whole || looks >= 200);
+	});
+	ending_faults_ = false;
+	if (!whole) {
+		tally_["not whole again"]++;
+		return;
+	}
+	tally_["whole again"]++;
+	// What is rotten on a drive is not known before it is read.
+	if (!plan_.secret_harm())
+		new_suspects();
+}
+
+// Does the group say that it could bear the loss of any two drives, even after a cut? And is nothing about to fail that it does not know of yet?
+bool World::nothing_is_missing()
+{
+	struct pav_group_info info {};
+	struct pav_task_info rebuild {}, scrub {};
+
+	if (std::any_of(suspects_.begin(), suspects_.end(), [this](unsigned int s) { return drives_[s]->gives_up(); }))
+		return false;
+
+	pav_engine_info(engine_, &info);
+	pav_engine_tasks(engine_, &rebuild, &scrub);
+	return !info.failed && !info.missing && !rebuild.running && info.state != PAV_GROUP_FAULTED && !telling_;
+}
+
+void World::new_suspects()
+{
+	const auto all = static_cast<unsigned int>(drives_.size());
+	const auto first = static_cast<unsigned int>(rng_.below(all));
+
+	for (const unsigned int s : suspects_) {
+		drives_[s]->plug();
+		drives_[s]->rates = {};
+	}
+	suspects_ = {first, static_cast<unsigned int>((first + 1 + rng_.below(all - 1)) % all)};
+	harmed_ = false;
+	trace_.add(machine_->now_ns(), "new suspects", suspects_[0], suspects_[1]);
+	tally_["others can be lost after a rebuild"]++;
+}
+
+// Before the users come: everything is read and what is wrong is healed. If that says that nothing is missing, others may be lost from now on.
+World::Outcome World::scrub()
+{
+	struct pav_task_info info {}, rebuild {};
+	unsigned int looks = 0;
+
+	return as_process("scrub", [&] {
+		pav_err err{};
+
+		for (const unsigned int s : suspects_)
+			drives_[s]->rates = {};
+		for (unsigned int i = 0; i < 8; i++)
+			bring_home();
+		if (pav_engine_scrub(engine_, true, &err))
+			fail("scrub is refused: %s", err.text);
+		do {
+			machine_->sleep_ns(500'000);
+			pav_engine_tasks(engine_, &rebuild, &info);
+		} while ((info.running || info.finished < info.started || !info.started || rebuild.running) && ++looks < 2000);
+		if (looks == 2000 || !nothing_is_missing())
+			return;
+		if (info.lost)
+			fail("%llu stripes are beyond repair, and no more than two drives are bad", info.lost);
+		tally_["scrubs"]++;
+		tally_["cells healed by scrubs"] += info.healed;
+		new_suspects();
+	});
+}
+
+// Somebody adds a drive that is in no group, as a member or a spare; or takes one out, for good, or with a spare in its place. Process context.
+void World::change_members()
+{
+	pav_engine *const engine = engine_;
+
+	if (!engine || lost_third_ || ending_faults_)
+		return;
+	std::set<unsigned int> members;
+	std::vector<unsigned int> slots, free;
+
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+
+		if (pav_engine_drive_info(engine, slot, &info))
+			continue;
+		slots.push_back(slot);
+		if (info.dev)
+			members.insert(static_cast<unsigned int>(info.dev - devs_.data()));
+	}
+	// Not one that the engine may still be at.
+	for (unsigned int i = 0; i < drives_.size(); i++)
+		if (!members.count(i) && !drives_[i]->gone() && (released_.count(i) || !touched_.count(i)) && !drives_[i]->commands_in_flight())
+			free.push_back(i);
+	pav_err err{};
+	int result = 0;
+	const uint64_t failures = host_options().alloc_failures;
+
+	if (!free.empty() && rng_.percent(50)) {
+		const unsigned int i = rng_.pick(free);
+		pav_drive_arg arg{&devs_[i], rng_.percent(50)};
+
+		// What was a member once says so, and is refused until somebody wipes it.
+		if (rng_.percent(70) && pav_engine_wipe(&arg, 1, &err))
+			return;
+		out_by_hand_.erase(i);
+		holds_data_[i] = false;
+		released_.erase(i);
+		result = pav_engine_add(engine, &arg, 1, &err);
+		trace_.add(machine_->now_ns(), "add", i, arg.spare, static_cast<uint64_t>(-result));
+		tally_[result ? "drives refused that would join" : arg.spare ? "spares added" : "drives added"]++;
+	} else {
+		const unsigned int slot = rng_.pick(slots);
+
+		if (rng_.percent(50)) {
+			struct pav_drive_info info {};
+
+			pav_engine_drive_info(engine, slot, &info);
+			// Until its place is taken and rebuilt the group is without it.
+			harmed_ = true;
+			if (!info.dev || std::find(suspects_.begin(), suspects_.end(), static_cast<unsigned int>(info.dev - devs_.data())) == suspects_.end())
+				return;
+			result = pav_engine_replace(engine, slot, -1, &err);
+			trace_.add(machine_->now_ns(), "replace", slot, static_cast<uint64_t>(-result));
+			tally_[result ? "drives not replaced" : "drives replaced"]++;
+		} else {
+			result = pav_engine_remove(engine, slot, &err);
+			trace_.add(machine_->now_ns(), "remove", slot, static_cast<uint64_t>(-result));
+			tally_[result ? "drives not let go" : "drives told to leave"]++;
+		}
+	}
+	if (result && !err.text[0])
+		fail("a change of members is refused with %d, and no word of why", result);
+	if (result == -ENOMEM && host_options().alloc_failures == failures)
+		fail("a change of members fails for want of memory that is there: %s", err.text);
+}
+
+void World::members_turn()
+{
+	machine_->after(rng_.skewed(5'000'000), [this] {
+		machine_->spawn("members", [this] {
+			if (changing_)
+				return;
+			telling_++;	// the engine must not be closed meanwhile
+			changing_ = true;
+			change_members();
+			changing_ = false;
+			telling_--;
+		});
+		members_turn();
+	});
+}
+
+void World::on_release(void *host, struct pav_dev *dev)
+{
+	auto &world = *static_cast<World *>(host);
+	const auto i = static_cast<unsigned int>(dev - world.devs_.data());
+
+	world.trace_.add(world.machine_->now_ns(), "release", i);
+	world.released_.insert(i);
+	world.tally_["drives that left"]++;
+}
+
+void World::fail_by_hand()
+{
+	if (suspects_.empty() || !rng_.percent(20) || lost_third_ || ending_faults_)
+		return;
+	const unsigned int s = rng_.pick(suspects_);
+
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+		pav_err err{};
+
+		if (pav_engine_drive_info(engine_, slot, &info) || info.dev != &devs_[s])
+			continue;
+		harmed_ = true;
+		taken_out_ = false;
+		const int result = pav_engine_fail_drive(engine_, slot, &err);
+
+		trace_.add(machine_->now_ns(), "fail", s, static_cast<uint64_t>(-result));
+		if (result && !err.text[0])
+			fail("failing d%u is refused with %d, and no word of why", s, result);
+		if (result == 0 && taken_out_)
+			out_by_hand_.insert(s);
+		if (result == 0)
+			tally_["drives failed by hand"]++;
+	}
+}
+
+void World::check_drives()
+{
+	if (lost_third_)
+		return;
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+
+		if (pav_engine_drive_info(engine_, slot, &info) || !info.dev)
+			continue;
+		const auto i = static_cast<unsigned int>(info.dev - devs_.data());
+
+		if (info.state == PAV_DRIVE_SPARE && holds_data_[i])
+			fail("d%u holds data, and is called a spare", i);
+		if (info.state != PAV_DRIVE_FAILED)
+			continue;
+		if (std::find(suspects_.begin(), suspects_.end(), i) == suspects_.end())
+			fail("d%u is failed, and nothing was wrong with it", i);
+	}
+}
+
+}  // namespace pav::sim
