@@ -490,6 +490,7 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 		loc = pav_place_loc(&place, cell++);
 		if (pav_key_type(k) != PAV_ENTRY_NODE || !lies_at(c, key, loc, &crc))
 			continue;
+		c->found++;
 		if (PAV_KEY_LEVEL(key) < 0) {
 			error = move_image(c, key, loc, crc, pav_scan_cell(&c->scan, column, at->i + row));
 		} else {
@@ -508,6 +509,28 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 	return error;
 }
 
+static int empty_segment(struct pav_checkpoint *c, u32 seg)
+{
+	unsigned int alive = atomic_read(&c->log->seg[seg].live);
+	int error;
+
+	c->found = 0;
+	error = pav_scan_stripes(&c->scan, seg, move_stripe, c);
+	if (error || c->found >= alive)
+		return error;
+	/* Headers may be rotten: their stripes are looked for the long way. What was found, the table is to tell of first. */
+	error = flush(c);
+	if (error)
+		return error;
+	c->found = 0;
+	c->scan.thorough = true;
+	error = pav_scan_stripes(&c->scan, seg, move_stripe, c);
+	c->scan.thorough = false;
+	if (c->found)
+		pav_reached("metadata found past a rotten header");
+	return error;
+}
+
 /*
  * Checkpoints write nodes anew and leave holes where they were. When segments become few, what still lies in the emptiest metadata segments is
  * written anew too, so that they die.
@@ -521,7 +544,7 @@ static int move_metadata(struct pav_checkpoint *c)
 	for (seg = find_next_bit(c->victims, c->g->segments, 0); seg < c->g->segments && !error;
 	     seg = find_next_bit(c->victims, c->g->segments, seg + 1)) {
 		pav_reached("metadata segment emptied");
-		error = pav_scan_stripes(&c->scan, seg, move_stripe, c);
+		error = empty_segment(c, seg);
 	}
 	return error;
 }

@@ -39,6 +39,7 @@ struct pav_checkpoint {
 	u32 *live_snap;			/* by segment */
 	unsigned long *dead, *victims;	/* by segment: to be freed; to be emptied */
 	struct pav_scan scan;		/* of victims */
+	unsigned int found;		/* … images that are alive in the one being scanned */
 	struct pav_cell_asleep asleep;
 	struct pav_node_write *write;	/* PAV_CKPT_BATCH */
 	struct pav_node **node;		/* whose image write[i] is; NULL: none's */

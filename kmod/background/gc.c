@@ -9,6 +9,8 @@ static void move_done(struct pav_req *req)
 	struct pav_move *m = container_of(req, struct pav_move, req);
 	struct pav_gc *gc = m->ctx;
 
+	if (req->error)
+		atomic_inc(&gc->left);
 	if (req->error == -ENOSPC)
 		atomic_inc(&gc->refused);
 	if (atomic_dec_and_test(&gc->pending))
@@ -84,8 +86,10 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 			continue;
 		loc = pav_place_loc(&place, cell++);
 		vol = pav_key_type(key) == PAV_ENTRY_WRITE && pav_key_volume(key) < PAV_MAX_VOLUMES ? gc->map->volumes[pav_key_volume(key)] : NULL;
-		if (!vol || vol->state != PAV_VOLUME_LIVE || lba >= vol->cells)
+		if (!vol || vol->state != PAV_VOLUME_LIVE || lba >= vol->cells) {
+			atomic_inc(&gc->left);
 			continue;
+		}
 		/* From the look at the map to the last read: what lies there stays there. */
 		ticket = pav_map_enter(gc->map);
 		if (pav_map_lookup(vol, lba, &crc, &birth) == loc) {
@@ -104,6 +108,34 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 	return READ_ONCE(gc->g->faulted) ? -EIO : 0;
 }
 
+/*
+ * All moves are done. Is more alive in the victims than was found and left? Then headers are rotten, and the scan passed their stripes over: they are looked
+ * for the long way. Who cannot be emptied is looked at once in a run.
+ */
+static void look_closer(struct pav_gc *gc)
+{
+	unsigned int i;
+	s64 alive = 0;
+
+	for (i = 0; i < gc->parts; i++)
+		if (!test_bit(gc->part[i], gc->stuck))
+			alive += atomic_read(&gc->log->seg[gc->part[i]].live);
+	if (alive <= atomic_read(&gc->left))
+		return;
+	gc->scan.thorough = true;
+	for (i = 0; i < gc->parts; i++) {
+		u32 seg = gc->part[i];
+
+		if (test_bit(seg, gc->stuck) || !atomic_read(&gc->log->seg[seg].live))
+			continue;
+		pav_scan_stripes(&gc->scan, seg, move_stripe, gc);
+		send_moves(gc);
+		if (!atomic_read(&gc->log->seg[seg].live))
+			pav_reached("segment emptied past a rotten header");
+	}
+	gc->scan.thorough = false;
+}
+
 /* Sends what is left over and lets go of the volumes. Returns how many of the victims are empty now. */
 static unsigned int finish_parts(struct pav_gc *gc)
 {
@@ -112,6 +144,7 @@ static unsigned int finish_parts(struct pav_gc *gc)
 	if (!gc->locked)
 		return 0;
 	send_moves(gc);
+	look_closer(gc);
 	for (i = 0; i < gc->parts; i++) {
 		if (atomic_read(&gc->log->seg[gc->part[i]].live))
 			continue;
@@ -133,8 +166,10 @@ static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
 
 	gc->gain = room - min_t(u64, room, atomic_read(&s->live));
 	gc->given = 0;
-	if (!gc->locked)
+	if (!gc->locked) {
 		mutex_lock(&gc->lock);
+		atomic_set(&gc->left, 0);
+	}
 	gc->locked = true;
 	__set_bit(seg, gc->tried);
 	pav_scan_stripes(&gc->scan, seg, move_stripe, gc);

@@ -48,6 +48,7 @@ struct pav_gc {
 	atomic_t pending;
 	struct completion all;
 	atomic_t refused;		/* for lack of room */
+	atomic_t left;			/* cells of the victims since the lock was taken that were found and not moved: refused, being written, of a dying volume */
 	u64 written;			/* cells by users, when there last was progress */
 	s64 best;			/* the pool since then */
 	unsigned int vain;		/* victims since then */

@@ -194,6 +194,13 @@ World::Outcome World::scrub()
 			drives_[s]->rates = {};
 		for (unsigned int i = 0; i < 8; i++)
 			bring_home();
+		// One that a power cut interrupted goes on where it was: what has rotted behind it since then it would not meet.
+		if (pav_engine_scrub(engine_, false, &err))
+			fail("the end of a scrub is refused: %s", err.text);
+		do {
+			machine_->sleep_ns(500'000);
+			pav_engine_tasks(engine_, &rebuild, &info);
+		} while (info.running);
 		if (pav_engine_scrub(engine_, true, &err))
 			fail("scrub is refused: %s", err.text);
 		do {
