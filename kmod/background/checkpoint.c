@@ -302,7 +302,8 @@ static u64 new_nodes(const struct pav_checkpoint *c)
 /* @n nodes, and the blocks of the node table above them, as far as that can be told; but no more blocks than the table has. */
 static unsigned int with_table(struct pav_checkpoint *c, unsigned int n)
 {
-	u64 all = 4 * PAV_TABLE_LEVELS + PAV_MAX_VOLUMES / 128 + c->log->seg_nodes / 128, nodes = atomic64_read(&c->map->next_node) + new_nodes(c);
+	u64 all = 4 * PAV_TABLE_LEVELS + PAV_MAX_VOLUMES / 128 + c->log->seg_nodes / 128;
+	u64 nodes = max_t(u64, atomic64_read(&c->map->next_node), pav_log_meta_when_full(c->log)) + new_nodes(c);
 	unsigned int level;
 
 	for (level = 0; level < PAV_TABLE_LEVELS; level++)
@@ -323,10 +324,10 @@ static unsigned int image_count(struct pav_checkpoint *c)
 	return with_table(c, n);
 }
 
-/* The largest checkpoint there can be: every claim taken, or every node changed, and every record. */
+/* The largest checkpoint there can be while the group fills: every claim taken, or every node changed, and every record. */
 static u32 largest_rows(struct pav_checkpoint *c)
 {
-	u64 nodes = atomic64_read(&c->log->meta_live) + atomic_read(&c->map->claimed) + new_nodes(c);
+	u64 nodes = pav_log_meta_when_full(c->log) + 2 * new_nodes(c);	/* made before this checkpoint, and before the next */
 	unsigned int n = min_t(u64, c->map->claim_limit, nodes) + c->log->seg_nodes, id;
 
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)

@@ -255,6 +255,8 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
  */
 bool pav_log_check_starved(struct pav_log *log, bool give_up);
 u64 pav_log_capacity(struct pav_log *log);	/* cells of user data that may be alive */
+/* Cells of metadata, alive, once the group is full: what there is, or what it takes to map all of the capacity without gaps, if that is more. */
+u64 pav_log_meta_when_full(const struct pav_log *log);
 /* With so many drives less, is there room for @mapped cells, and for checkpoints at once? Process context, checkpoints kept out. */
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped);
 

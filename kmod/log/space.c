@@ -45,13 +45,18 @@ u32 pav_log_meta_keep(const struct pav_log *log)
 	return margin_segments(log) + (want > log->meta_segs ? want - log->meta_segs : 0);
 }
 
+/*
+ * One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed; more where that costs
+ * little, since the metadata's share goes up and down.
+ */
+static u32 data_segments(const struct pav_log *log)
+{
+	return clamp_t(u32, log->g->segments / 64, 3, 8);
+}
+
 u32 pav_log_data_keep(const struct pav_log *log)
 {
-	/*
-	 * One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed; more where that
-	 * costs little, since the metadata's share goes up and down.
-	 */
-	return pav_log_meta_keep(log) + clamp_t(u32, log->g->segments / 64, 3, 8);
+	return pav_log_meta_keep(log) + data_segments(log);
 }
 
 unsigned int pav_log_ready(const struct pav_log *log)
@@ -119,20 +124,33 @@ bool pav_log_meta_short(struct pav_log *log)
 	return meta_rows_left(log) < 2 * log->meta_margin;
 }
 
+/* Data cells that the group's reserve leaves: more is never mapped. */
+static u64 most_cells(const struct pav_log *log, unsigned int drives)
+{
+	return (u64)(log->g->segments * (u64)(100 - log->g->reserve_percent) / 100) * segment_cells_without(log, drives);
+}
+
+u64 pav_log_meta_when_full(const struct pav_log *log)
+{
+	u64 leaves = most_cells(log, 0) / PAV_LEAF_ENTRIES;
+
+	/* The nodes above, the node table, the segment table, volumes: a handful. */
+	return max_t(u64, atomic64_read(&log->meta_live), leaves + leaves / 64 + log->seg_nodes + 16);
+}
+
 /*
  * The group's reserve stays empty, so that the garbage collector finds segments that are worth emptying. In a small group what metadata needs, what is open
- * and what is set apart for streams is more than that; and of the rest an eighth is to be dead, or there is no segment that pays.
+ * and what is set apart for streams is more than that; and of the rest an eighth is to be dead, or there is no segment that pays. What metadata needs is
+ * reckoned for a group that is full: who is told what is free counts on it.
  */
 static u64 capacity_without(struct pav_log *log, unsigned int drives)
 {
-	u32 segments = log->g->segments, taken, most = segments * (u64)(100 - log->g->reserve_percent) / 100;
-	unsigned long flags;
+	u32 segments = log->g->segments, cells = segment_cells_without(log, drives), taken;
 
-	spin_lock_irqsave(&log->lock, flags);
-	taken = log->meta_segs + pav_log_data_keep(log) + log->nstreams + log->replay_target;
-	spin_unlock_irqrestore(&log->lock, flags);
+	taken = margin_segments(log) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
+	taken += data_segments(log) + log->nstreams + log->replay_target;
 	taken = taken < segments ? segments - taken : 0;
-	return (u64)min_t(u32, most, taken - DIV_ROUND_UP(taken, 8)) * segment_cells_without(log, drives);
+	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * cells);
 }
 
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)

@@ -23,7 +23,8 @@ DRIVES = 18
 MIB = 1 << 20
 CYCLES = int(os.environ.get("PAV_CYCLES", "100"))           # of insert, remove
 USE_CYCLES = int(os.environ.get("PAV_USE_CYCLES", "10"))    # of insert, use, remove: 6 s each under emulation
-FUZZ = int(os.environ.get("PAV_FUZZ", "2000"))              # mutated messages
+FUZZ = int(os.environ.get("PAV_FUZZ", "2000"))              # mutated messages, at least
+FUZZ_SECONDS = int(os.environ.get("PAV_FUZZ_SECONDS", "0")) # … for so long, at least
 
 
 @pytest.fixture(scope="module")
@@ -527,8 +528,10 @@ def mutated(rng, base):
     return bytes(raw)
 
 
-def test_mutated_messages(guest, nl):
+@pytest.mark.limit(300 + 2 * FUZZ_SECONDS)
+def test_mutated_messages(guest, nl, say):
     rng = random.Random(20)
+    began = time.monotonic()
     names = dict(group="g1", volume="v1")
     d = drives(guest, 1)
     bases = [message("group-get", group="g1"), message("volume-get", **names), message("volume-create", group="g1", volume="f", size=MIB),
@@ -539,13 +542,15 @@ def test_mutated_messages(guest, nl):
              message("drive-add", group="g1", drives=[{"drive-path": "/dev/x", "drive-spare": True}]), message("drive-return", drive_path="/dev/x"),
              message("drive-replace", group="g1", drive_slot=1, drive_path="/dev/x"), message("drive-remove", group="g1", drive_slot=30),
              message("scrub", group="g1"), message("scrub", group="g1", scrub_stop=True)]
-    answered = 0
-    for _ in range(0, FUZZ, 100):
+    sent = answered = 0
+    while sent < FUZZ or time.monotonic() - began < FUZZ_SECONDS:
+        sent += 100
         batch = [mutated(rng, rng.choice(bases)) for _ in range(100)]
         flags = rng.choice((5, 5, 0x305))
         _, ends = nl.do_raw(batch, flags)
         answered += len(ends)
-    assert answered == (FUZZ + 99) // 100 * 100
+    say(f"{sent} mutated messages in {time.monotonic() - began:.0f} s, {answered} answered")
+    assert answered == sent
     nl.dump("group-get")
 
 
