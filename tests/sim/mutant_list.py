@@ -69,7 +69,7 @@ MUTANTS = [
      "!pav_in_process() ||\n\t    !mutex_trylock(&s->turn))", "!pav_in_process())",
      "\tmore = stream_run(s, 1);\n\tmutex_unlock(&s->turn);\n", "\tmore = stream_run(s, 1);\n"),
     # ---- log/ ----
-    ("user data takes the segments metadata needs", "kmod/log/space.c", "return pav_log_meta_keep(log) + clamp_t(u32, log->g->segments / 64, 3, 8);", "return 0;"),
+    ("user data takes the segments metadata needs", "kmod/log/space.c", "return pav_log_meta_keep(log) + data_segments(log);", "return 0;"),
     ("segments freed with cells alive in them", "kmod/log/space.c",
      "&& !atomic_read(&log->seg[i].live) && closed(log, i, state))", "&& closed(log, i, state))"),
     ("a segment that is open, or that replay may look into, is freed", "kmod/log/space.c", "return !s->open && !s->prepared",
