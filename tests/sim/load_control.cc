@@ -295,7 +295,7 @@ void Load::do_checkpoint()
 	const int result = pav_engine_checkpoint(engine_);
 
 	machine_->trace().add(machine_->now_ns(), "checkpoint", static_cast<uint64_t>(-result));
-	if (result && !expect_.any_error_is_legal() && !(result == -ENOSPC && expect_.no_space_is_legal()) &&
+	if (result && !expect_.any_error_is_legal() && !(result == -ENOSPC && expect_.checkpoints_may_be_refused()) &&
 	    !(result == -ENOMEM && host_options().alloc_failures > alloc_failures_before_))
 		fail("checkpoint fails with %d", result);
 }

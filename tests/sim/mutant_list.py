@@ -70,6 +70,8 @@ MUTANTS = [
      "\tmore = stream_run(s, 1);\n\tmutex_unlock(&s->turn);\n", "\tmore = stream_run(s, 1);\n"),
     # ---- log/ ----
     ("user data takes the segments metadata needs", "kmod/log/space.c", "return pav_log_meta_keep(log) + data_segments(log);", "return 0;"),
+    ("what hides behind a rotten header stays where it is", "kmod/background/gc.c", "if (alive <= atomic_read(&gc->left))", "if (true)"),
+    ("metadata that hides behind a rotten header stays where it is", "kmod/background/checkpoint.c", "if (error || c->found >= alive)", "if (true)"),
     ("segments freed with cells alive in them", "kmod/log/space.c",
      "&& !atomic_read(&log->seg[i].live) && closed(log, i, state))", "&& closed(log, i, state))"),
     ("a segment that is open, or that replay may look into, is freed", "kmod/log/space.c", "return !s->open && !s->prepared",

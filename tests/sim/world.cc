@@ -49,7 +49,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	trace_.add_text(0, "plan", plan_.describe());
 }
 
-// The engine does not reclaim space, and each life may leave segments part-filled.
+// Space is given back by and by, and each life may leave segments part-filled.
 bool World::no_space_is_legal() const
 {
 	uint64_t written = 0, raw = 0;
@@ -62,6 +62,23 @@ bool World::no_space_is_legal() const
 
 	// Narrow stripes leave cells of their rows unwritten, and there is the reserve.
 	return written + left_behind > raw / 5;
+}
+
+// Or was it until just now, or is it about to be?
+bool World::is_short_of_drives(pav_engine *engine) const
+{
+	struct pav_group_info info {};
+	struct pav_task_info rebuild {}, scrub {};
+
+	pav_engine_info(engine, &info);
+	pav_engine_tasks(engine, &rebuild, &scrub);
+	return info.failed || info.missing || rebuild.running || plan_.newcomers;
+}
+
+// There is always room for one (I13), as long as the drives are there. Rot takes no room.
+bool World::checkpoints_may_be_refused() const
+{
+	return lost_third_ || is_short_of_drives(engine_);
 }
 
 // In the smallest groups, with segments of a few rows and a map that is as large as the data, moving may take up all that it wins (DESIGN.md, "Why it cannot
@@ -319,6 +336,7 @@ World::Outcome World::close()
 {
 	pav_err err{};
 	int result = 0;
+	bool short_of_drives = false;
 
 	load_.stop_users();
 	if (run_until("the last requests", [this] { return load_.quiet(); }) == Outcome::cut)
@@ -331,12 +349,13 @@ World::Outcome World::close()
 
 		while (telling_)
 			machine_->sleep_ns(1000);
+		short_of_drives = is_short_of_drives(engine);
 		result = pav_engine_close(engine, &err);
 	});
 
 	if (outcome == Outcome::cut)
 		return outcome;
-	if (result && !lost_third_ && !(result == -ENOSPC && no_space_is_legal()))
+	if (result && !lost_third_ && !(result == -ENOSPC && short_of_drives))
 		fail("close fails with %d: %s", result, err.text);
 	power_off("close");
 	return Outcome::ok;

@@ -35,6 +35,7 @@ protected:
 
 	bool no_space_is_legal() const override;
 	bool drives_are_lost() const override { return harmed_ || lost_third_; }
+	bool checkpoints_may_be_refused() const override;
 	bool overwrites_may_be_refused() const override;
 	bool any_error_is_legal() const override { return lost_third_; }
 
@@ -43,6 +44,7 @@ protected:
 	void power_off(const char *how);	// orderly: checks that nothing is left
 	void cut();
 	uint64_t patience_ns() const;
+	bool is_short_of_drives(pav_engine *engine) const;
 	Outcome run_until(const char *what, const std::function<bool()> &done);
 	Outcome as_process(const char *name, const std::function<void()> &body);
 	bool create();
