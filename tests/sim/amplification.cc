@@ -10,6 +10,10 @@
 #include <memory>
 #include <vector>
 
+extern "C" {
+#include "format/format.h"
+}
+
 namespace pav::sim {
 
 namespace {
@@ -45,6 +49,7 @@ public:
 
 		open();
 		run_requests(0, [this](Request &r) { return fill(r); });
+		rot_headers();
 		run_requests(static_cast<uint64_t>(o_.overwrites * static_cast<double>(cells_)), [this](Request &r) { return overwrite(r); });
 
 		const auto before = look();
@@ -146,6 +151,21 @@ private:
 		r.req.cells = static_cast<unsigned int>(std::min<uint64_t>(max_cells, cells_ - next_));
 		next_ += r.req.cells;
 		return r.req.cells != 0;
+	}
+
+	// Silently: nobody knows of it until a segment is to be emptied.
+	void rot_headers()
+	{
+		for (unsigned int i = 0; i < 2 && o_.rotten_percent; i++)
+			for (uint64_t block = first_segment; block < drives_[i]->blocks(); block++) {
+				const CellRef cell = drives_[i]->peek(block);
+				uint32_t magic = 0;
+
+				if (cell)
+					std::memcpy(&magic, cell->data(), sizeof magic);
+				if (magic == PAV_STRIPE_MAGIC && rng_.percent(o_.rotten_percent))
+					drives_[i]->rot(block, rng_);
+			}
 	}
 
 	bool overwrite(Request &r)

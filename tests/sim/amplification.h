@@ -19,6 +19,7 @@ struct AmplificationOptions {
 	double overwrites = 5, measured = 1;	// times what is mapped: first, and then with a look at the counters
 	// So many percent of the writes go to the first so many percent of the volume: 100/100 is uniform.
 	unsigned int hot_writes = 100, hot_space = 100;
+	unsigned int rotten_percent = 0;	// of the headers on two drives, once the group is full
 };
 
 struct Amplification {

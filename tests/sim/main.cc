@@ -345,6 +345,7 @@ int main(int argc, char **argv)
 	app.add_flag("--amplification", amplify, "measure write amplification instead: a full group of 16+2, no faults; exit 1 if a goal is missed");
 	app.add_option("--segments", a.segments, "… segments of the group")->capture_default_str();
 	app.add_option("--segment-blocks", a.segment_blocks, "… their cells on each drive")->capture_default_str();
+	app.add_option("--rotten", a.rotten_percent, "… percent of the headers on two drives that rot once it is full")->capture_default_str();
 	app.add_option("--reserve", a.reserve_percent, "… percent of the group's data cells that stay empty")->capture_default_str();
 	app.add_option("--fill", a.fill_percent, "… percent of the rest that hold data")->capture_default_str();
 	app.add_option("--depth", a.queue_depth, "… writes in flight")->capture_default_str();
