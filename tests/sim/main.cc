@@ -342,7 +342,7 @@ int main(int argc, char **argv)
 	pav::sim::AmplificationOptions a;
 	bool amplify = false;
 
-	app.add_flag("--amplification", amplify, "measure write amplification instead: a full group of 16+2, no faults; exit 1 if a goal is missed");
+	app.add_flag("--amplification", amplify, "measure write amplification instead: a full group of 16+2, no faults unless --rotten asks for them; exit 1 if a goal is missed");
 	app.add_option("--segments", a.segments, "… segments of the group")->capture_default_str();
 	app.add_option("--segment-blocks", a.segment_blocks, "… their cells on each drive")->capture_default_str();
 	app.add_option("--rotten", a.rotten_percent, "… percent of the headers on two drives that rot once it is full")->capture_default_str();

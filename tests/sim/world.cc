@@ -64,21 +64,10 @@ bool World::no_space_is_legal() const
 	return written + left_behind > raw / 5;
 }
 
-// Or was it until just now, or is it about to be?
-bool World::is_short_of_drives(pav_engine *engine) const
-{
-	struct pav_group_info info {};
-	struct pav_task_info rebuild {}, scrub {};
-
-	pav_engine_info(engine, &info);
-	pav_engine_tasks(engine, &rebuild, &scrub);
-	return info.failed || info.missing || rebuild.running || plan_.newcomers;
-}
-
 // There is always room for one (I13), as long as the drives are there. Rot takes no room.
 bool World::checkpoints_may_be_refused() const
 {
-	return lost_third_ || is_short_of_drives(engine_);
+	return lost_third_ || drives_come_and_go(engine_);
 }
 
 // In the smallest groups, with segments of a few rows and a map that is as large as the data, moving may take up all that it wins (DESIGN.md, "Why it cannot
@@ -336,7 +325,7 @@ World::Outcome World::close()
 {
 	pav_err err{};
 	int result = 0;
-	bool short_of_drives = false;
+	bool unsettled = false;
 
 	load_.stop_users();
 	if (run_until("the last requests", [this] { return load_.quiet(); }) == Outcome::cut)
@@ -349,13 +338,13 @@ World::Outcome World::close()
 
 		while (telling_)
 			machine_->sleep_ns(1000);
-		short_of_drives = is_short_of_drives(engine);
+		unsettled = drives_come_and_go(engine);
 		result = pav_engine_close(engine, &err);
 	});
 
 	if (outcome == Outcome::cut)
 		return outcome;
-	if (result && !lost_third_ && !(result == -ENOSPC && short_of_drives))
+	if (result && !lost_third_ && !(result == -ENOSPC && unsettled))
 		fail("close fails with %d: %s", result, err.text);
 	power_off("close");
 	return Outcome::ok;

@@ -44,7 +44,7 @@ protected:
 	void power_off(const char *how);	// orderly: checks that nothing is left
 	void cut();
 	uint64_t patience_ns() const;
-	bool is_short_of_drives(pav_engine *engine) const;
+	bool drives_come_and_go(pav_engine *engine) const;
 	Outcome run_until(const char *what, const std::function<bool()> &done);
 	Outcome as_process(const char *name, const std::function<void()> &body);
 	bool create();

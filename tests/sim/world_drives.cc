@@ -152,18 +152,36 @@ void World::make_whole()
 		new_suspects();
 }
 
+namespace {
+
+// Does the group do without a drive, or is one being rebuilt? @info: what it says of itself.
+bool lacks_drives(pav_engine *engine, pav_group_info &info)
+{
+	struct pav_task_info rebuild {}, scrub {};
+
+	pav_engine_info(engine, &info);
+	pav_engine_tasks(engine, &rebuild, &scrub);
+	return info.failed || info.missing || rebuild.running;
+}
+
+}  // namespace
+
 // Does the group say that it could bear the loss of any two drives, even after a cut? And is nothing about to fail that it does not know of yet?
 bool World::nothing_is_missing()
 {
 	struct pav_group_info info {};
-	struct pav_task_info rebuild {}, scrub {};
 
 	if (std::any_of(suspects_.begin(), suspects_.end(), [this](unsigned int s) { return drives_[s]->gives_up(); }))
 		return false;
+	return !lacks_drives(engine_, info) && info.state != PAV_GROUP_FAULTED && !telling_;
+}
 
-	pav_engine_info(engine_, &info);
-	pav_engine_tasks(engine_, &rebuild, &scrub);
-	return !info.failed && !info.missing && !rebuild.running && info.state != PAV_GROUP_FAULTED && !telling_;
+// May there be less room than a moment ago? Where drives are missing, or members may leave at any time.
+bool World::drives_come_and_go(pav_engine *engine) const
+{
+	struct pav_group_info info {};
+
+	return lacks_drives(engine, info) || plan_.newcomers;
 }
 
 void World::new_suspects()
