@@ -254,7 +254,7 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 	/* Not a byte is written before it is known that enough drives are there. */
 	e->g.faulted = true;
 	e->log_ops = pav_map_log_ops;
-	e->log_ops.want_checkpoint = pav_checkpoint_want;
+	e->log_ops.want_segments = pav_checkpoint_want_segments;
 	e->log_ops.want_space = pav_checkpoint_want_space;
 	e->log_ops.ctx = &e->ckpt;
 	e->map.want_checkpoint = pav_checkpoint_want;
@@ -297,7 +297,7 @@ static int open_once(const struct pav_drive_arg *drives, unsigned int n, const s
 	/* The newest superblock may be on one drive alone. What its checkpoint let go of is about to be written over: first, all are to have it. */
 	if (e->g.uneven) {
 		pav_reached("commit completed at open");
-		error = pav_group_commit(&e->g, false, NULL, NULL);
+		error = pav_group_commit(&e->g, PAV_COMMIT_DRIVES, NULL, NULL);
 		if (error) {
 			pav_fail(err, error, "group %s: a superblock could not be written (error %d)", e->g.name, error);
 			goto fail;
@@ -734,6 +734,7 @@ void pav_engine_counters(struct pav_engine *e, void (*fn)(void *ctx, const char 
 	fn(ctx, "pad_cells", atomic64_read(&e->log.pad_cells));
 	fn(ctx, "lost_cells", atomic64_read(&e->log.lost_cells));
 	fn(ctx, "checkpoints", atomic64_read(&e->ckpt.count));
+	fn(ctx, "segment_commits", atomic64_read(&e->ckpt.renewals));
 	fn(ctx, "checkpoint_nodes", atomic64_read(&e->ckpt.nodes));
 	fn(ctx, "checkpoint_last_ns", e->ckpt.last_ns);
 	fn(ctx, "checkpoint_freeze_ns", e->ckpt.freeze_ns);

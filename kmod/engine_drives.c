@@ -18,7 +18,7 @@ int pav_engine_fail_drive(struct pav_engine *e, unsigned int slot, struct pav_er
 		return pav_fail(err, -EBUSY, "group %s: without drive %u (%s) too, data would be lost", g->name, slot,
 				g->drives[slot].path);
 	pav_group_fail_drive(g, slot, PAV_LOSS_BY_HAND, "taken out of use by the administrator");
-	error = pav_group_commit(g, false, NULL, NULL);
+	error = pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 	return error ? pav_fail(err, error, "group %s: the failure of drive %u could not be recorded (error %d)", g->name, slot, error) : 0;
 }
 
@@ -164,7 +164,8 @@ int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *e
 		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
 	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
 		error = begin_leaving(e, slot, err);
-	} else if (state == PAV_DRIVE_FAILED && pav_group_staying(g) - 1 < PAV_MIN_DRIVES) {
+	} else if ((state == PAV_DRIVE_FAILED || state == PAV_DRIVE_ACTIVE) && pav_group_staying(g) - 1 < PAV_MIN_DRIVES) {
+		/* ACTIVE: it is gone, and that is not on record yet. */
 		error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) the group would have fewer than %u drives: replace it", g->name, slot,
 				 g->drives[slot].path, PAV_MIN_DRIVES);
 	} else if (state != PAV_DRIVE_LEAVING && state != PAV_DRIVE_SPARE && (pav_group_slot_used(g, slot) || (pav_group_members(g, 0) & BIT_ULL(slot)))) {

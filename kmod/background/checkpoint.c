@@ -288,15 +288,15 @@ static void encode_segments(struct pav_checkpoint *c, u32 node, u8 *image)
 	memset(image, 0, PAV_CELL_BYTES);
 	for (i = 0; i < PAV_SEGS_PER_NODE && first + i < c->g->segments; i++) {
 		pav_log_encode_segment(c->log, first + i, &d[i]);
-		if (d[i].state != PAV_SEG_FREE)
-			d[i].live = cpu_to_le32(c->live_snap[first + i]);
+		/* In the middle of replay, also of what was renewed and is not in use yet. */
+		d[i].live = cpu_to_le32(c->live_snap[first + i]);
 	}
 }
 
 /* Nodes that may be made between two checkpoints: so the next one is not much larger than what there is. */
 static u64 new_nodes(const struct pav_checkpoint *c)
 {
-	return max_t(u64, c->map->claim_limit / 8, 256);
+	return max_t(u64, min_t(u64, c->map->claim_limit, pav_log_meta_when_full(c->log)) / 8, 256);
 }
 
 /* @n nodes, and the blocks of the node table above them, as far as that can be told; but no more blocks than the table has. */
@@ -372,7 +372,11 @@ struct commit {
 static void change_superblock(void *ctx, struct pav_d_superblock *sb)
 {
 	struct commit *m = ctx;
+	unsigned int i;
 
+	/* In the middle of replay the list stays; but the table knows now what became of its segments. */
+	for (i = 0; i < le16_to_cpu(sb->replays); i++)
+		sb->replay[i].renewed = 0;
 	sb->root = m->c->map->root;
 	sb->seq = cpu_to_le64(m->seq);
 	if (m->log_id)
@@ -568,12 +572,27 @@ static int no_room(struct pav_checkpoint *c)
 	return -ENOSPC;
 }
 
+/* The segments in @c->dead are free, once readers have let go of them. @early: before a checkpoint tells so. */
+static void free_dead(struct pav_checkpoint *c, bool early)
+{
+	void (*freed)(void *discard) = smp_load_acquire(&c->freed);
+	bool any = find_next_bit(c->dead, c->g->segments, 0) < c->g->segments;
+
+	if (any) {
+		pav_map_wait_readers(c->map);
+		pav_group_wait_heals(c->g);
+		pav_log_free_segments(c->log, c->dead, early);
+	}
+	/* What was free before a checkpoint told so is not discarded until then: it is the first to be used again. */
+	if (!early && (pav_log_settle(c->log) || any) && freed)
+		freed(c->discard);
+}
+
 static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool *moved)
 {
 	struct pav_map *map = c->map;
 	struct list_head unmaps;
 	struct commit m = { .c = c, .log_id = log_id };
-	void (*freed)(void *discard);
 	u64 start = pav_now_ns();
 	unsigned int id;
 	bool again = false;
@@ -588,11 +607,13 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	if (!READ_ONCE(c->g->faulted) && !pav_log_room_for_checkpoint(c->log, image_count(c), c->g->fill && !log_id))
 		return no_room(c);
 	WRITE_ONCE(c->running, true);
+	c->undone = true;
 	m.seq = pav_log_freeze(c->log);
 	pav_map_apply_unmaps(map, &unmaps);
 	if (seq)
 		m.seq = seq;
 	snapshot(c);
+	WRITE_ONCE(c->log->unlogged, false);
 	pav_log_thaw(c->log);
 	c->freeze_ns = pav_now_ns() - start;
 
@@ -610,22 +631,16 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	pav_log_find_dead(c->log, PAV_SEG_META, c->dead);
 	pav_log_set_dying(c->log, c->dead);
 	if (!error)
-		error = pav_group_commit(c->g, true, change_superblock, &m);
+		error = pav_group_commit(c->g, PAV_COMMIT_CHECKPOINT, change_superblock, &m);
 	if (!error) {
+		c->undone = false;
 		for (i = 0; i < c->log->seg_nodes; i++)
 			c->seg_snap[i] = 0;
 		for (id = 0; id < PAV_MAX_VOLUMES; id++)
 			if (map->volumes[id])
 				map->volumes[id]->snapped = false;
 		c->log->birth++;
-		if (find_next_bit(c->dead, c->g->segments, 0) < c->g->segments) {
-			pav_map_wait_readers(map);
-			pav_group_wait_heals(c->g);
-			pav_log_free_segments(c->log, c->dead);
-			freed = smp_load_acquire(&c->freed);
-			if (freed)
-				freed(c->discard);
-		}
+		free_dead(c, false);
 		WRITE_ONCE(map->capacity, pav_log_capacity(c->log));
 		again = pav_log_check_starved(c->log, c->hoped);
 		c->hoped = again && !c->log->reserved;
@@ -691,20 +706,75 @@ int pav_checkpoint_leave_segments(struct pav_checkpoint *c, bool all)
 	return error;
 }
 
+/*
+ * Segments for the log without a checkpoint: those that have died since the last one, and free ones, are listed for replay, and that is all. The checkpoint's
+ * map may still point to what was in them; but replay, in order, comes past all that died there before it comes to what is written there next. Lock held. False: a
+ * checkpoint is needed.
+ */
+static bool renew(struct pav_checkpoint *c)
+{
+	lockdep_assert_held(&c->lock);
+	/* One that failed may have changed in memory what no replay would. */
+	if (!c->g->fill || c->undone || READ_ONCE(c->g->faulted) || !pav_log_may_renew(c->log))
+		return false;
+	bitmap_zero(c->dead, c->g->segments);
+	pav_log_find_renewable(c->log, c->dead);
+	free_dead(c, true);
+	if (pav_group_commit(c->g, PAV_COMMIT_SEGMENTS, NULL, NULL) || !c->log->reserved)
+		return false;
+	pav_reached("segments renewed");
+	atomic64_inc(&c->renewals);
+	if (READ_ONCE(c->log->starved))
+		pav_log_check_starved(c->log, true);
+	pav_map_room(c->map);
+	return true;
+}
+
+int pav_checkpoint_segments(struct pav_checkpoint *c)
+{
+	int error = 0;
+
+	mutex_lock(&c->lock);
+	if (!renew(c))
+		error = pav_checkpoint_locked(c, 0, 0);
+	mutex_unlock(&c->lock);
+	return error;
+}
+
 static void checkpoint_work(struct pav_work *work)
 {
 	struct pav_checkpoint *c = container_of(work, struct pav_checkpoint, work);
+	bool whole, needed;
 
-	if (!READ_ONCE(c->off))
-		pav_checkpoint_run(c);
+	if (READ_ONCE(c->off))
+		return;
+	mutex_lock(&c->lock);
+	whole = atomic_xchg(&c->wanted, 0);
+	needed = atomic_xchg(&c->needed, 0);
+	if (whole || ((needed || pav_log_short(c->log)) && !renew(c)))
+		pav_checkpoint_locked(c, 0, 0);
+	mutex_unlock(&c->lock);
 }
 
 void pav_checkpoint_want(void *ctx)
 {
 	struct pav_checkpoint *c = ctx;
 
-	if (!READ_ONCE(c->off) && !READ_ONCE(c->running))
-		pav_work_queue(c->worker, &c->work);
+	if (READ_ONCE(c->off) || READ_ONCE(c->running))
+		return;
+	atomic_set(&c->wanted, 1);
+	pav_work_queue(c->worker, &c->work);
+}
+
+void pav_checkpoint_want_segments(void *ctx, bool needed)
+{
+	struct pav_checkpoint *c = ctx;
+
+	if (READ_ONCE(c->off) || READ_ONCE(c->running))
+		return;
+	if (needed)
+		atomic_set(&c->needed, 1);
+	pav_work_queue(c->worker, &c->work);
 }
 
 void pav_checkpoint_want_space(void *ctx)

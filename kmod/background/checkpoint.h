@@ -10,6 +10,8 @@
  *	table		blocks of the node table, from the lowest level to the root
  *	commit		superblocks: the new root, sequence number and replay list
  *	free		segments in which nothing is alive, once readers have left
+ *
+ * Where the log needs segments, and no more than that, they are freed and listed for replay without all this: renew().
  */
 #ifndef PAV_CHECKPOINT_H
 #define PAV_CHECKPOINT_H
@@ -33,6 +35,8 @@ struct pav_checkpoint {
 	struct mutex lock;		/* one at a time; whoever must not meet one holds it too */
 	bool off;			/* closing: requests are not heard any more */
 	bool running;			/* requests are not heard: whoever still needs one asks again when it is woken at its end */
+	bool undone;			/* the last one failed, after it had begun */
+	atomic_t wanted, needed;	/* a whole one; segments for the log, without which it cannot go on */
 	bool hoped;			/* the last one found nothing to reserve, but freed some */
 
 	u8 *seg_snap;			/* by node of the segment table: was dirty at the snapshot */
@@ -48,7 +52,7 @@ struct pav_checkpoint {
 	atomic_t pending;
 	struct completion all;
 
-	atomic64_t count, nodes;
+	atomic64_t count, nodes, renewals;
 	u64 last_ns, freeze_ns;		/* how long the last one took, and had streams stopped */
 };
 
@@ -59,11 +63,17 @@ void pav_checkpoint_free(struct pav_checkpoint *c);
 void pav_checkpoint_loaded(struct pav_checkpoint *c);
 /* Asks for one soon. Any context. */
 void pav_checkpoint_want(void *c);
+/*
+ * Asks for more segments for the log, which may take a checkpoint; @needed: it waits for one, else they are brought only if that is worth while by now. Any context.
+ */
+void pav_checkpoint_want_segments(void *c, bool needed);
 /* Asks for the garbage collector, if there is one by now. Any context. */
 void pav_checkpoint_want_space(void *c);
 
 /* Writes one now. Process context. -ENOSPC, -EIO; then the last one stands. */
 int pav_checkpoint_run(struct pav_checkpoint *c);
+/* Sees to it now that the log gets more segments. Errors as above: 0 is no promise that there were any. */
+int pav_checkpoint_segments(struct pav_checkpoint *c);
 /* Does the node table say that node or block @key lies at @loc? Process context; c->lock not held. */
 bool pav_checkpoint_lies_at(struct pav_checkpoint *c, u64 key, u64 loc);
 /* The same, c->lock held. @seq: what the state includes, if replay says so; 0: the log's newest. @log_id: 0, or the log's new one. */

@@ -60,7 +60,7 @@ static void gather(struct pav_gc *gc, struct pav_volume *vol, u64 lba, u64 loc, 
  */
 static void pace(struct pav_gc *gc, u32 row)
 {
-	s64 pool = pav_log_pool(gc->log), target = gc->log->replay_target;
+	s64 pool = pav_log_pool(gc->log), target = gc->log->reserve_target;
 	u64 due = gc->gain * row / gc->g->segment_blocks;
 
 	if (pool >= target)
@@ -108,6 +108,15 @@ static int move_stripe(void *ctx, const struct pav_d_stripe *h, const struct pav
 	return READ_ONCE(gc->g->faulted) ? -EIO : 0;
 }
 
+/* What is alive in a victim: nothing, if it died and is in use again already. */
+static int part_live(const struct pav_gc *gc, const struct pav_gc_part *p)
+{
+	const struct pav_segment *s = &gc->log->seg[p->seg];
+	int live = atomic_read(&s->live);
+
+	return READ_ONCE(s->state) == PAV_SEG_DATA && READ_ONCE(s->seq) == p->seq ? live : 0;
+}
+
 /*
  * All moves are done. Is more alive in the victims than was found and left? Then headers are rotten, and the scan passed their stripes over: they are looked
  * for the long way. Who cannot be emptied is looked at once in a run.
@@ -118,19 +127,19 @@ static void look_closer(struct pav_gc *gc)
 	s64 alive = 0;
 
 	for (i = 0; i < gc->parts; i++)
-		if (!test_bit(gc->part[i], gc->stuck))
-			alive += atomic_read(&gc->log->seg[gc->part[i]].live);
+		if (!test_bit(gc->part[i].seg, gc->stuck))
+			alive += part_live(gc, &gc->part[i]);
 	if (alive <= atomic_read(&gc->left))
 		return;
 	gc->scan.thorough = true;
 	for (i = 0; i < gc->parts; i++) {
-		u32 seg = gc->part[i];
+		u32 seg = gc->part[i].seg;
 
-		if (test_bit(seg, gc->stuck) || !atomic_read(&gc->log->seg[seg].live))
+		if (test_bit(seg, gc->stuck) || !part_live(gc, &gc->part[i]))
 			continue;
 		pav_scan_stripes(&gc->scan, seg, move_stripe, gc);
 		send_moves(gc);
-		if (!atomic_read(&gc->log->seg[seg].live))
+		if (!part_live(gc, &gc->part[i]))
 			pav_reached("segment emptied past a rotten header");
 	}
 	gc->scan.thorough = false;
@@ -146,10 +155,10 @@ static unsigned int finish_parts(struct pav_gc *gc)
 	send_moves(gc);
 	look_closer(gc);
 	for (i = 0; i < gc->parts; i++) {
-		if (atomic_read(&gc->log->seg[gc->part[i]].live))
+		if (part_live(gc, &gc->part[i]))
 			continue;
 		/* It will be free, and filled again, before this run ends. */
-		__clear_bit(gc->part[i], gc->tried);
+		__clear_bit(gc->part[i].seg, gc->tried);
 		won++;
 	}
 	gc->parts = 0;
@@ -162,7 +171,7 @@ static unsigned int finish_parts(struct pav_gc *gc)
 static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
 {
 	struct pav_segment *s = &gc->log->seg[seg];
-	u64 room = (u64)gc->g->segment_blocks * (s->set->n - 2);
+	u64 room = (u64)gc->g->segment_blocks * (s->set->n - 2), was = s->seq;
 
 	gc->gain = room - min_t(u64, room, atomic_read(&s->live));
 	gc->given = 0;
@@ -176,7 +185,7 @@ static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
 	pav_reached("segment emptied");
 	atomic64_inc(&gc->emptied);
 	pace(gc, gc->g->segment_blocks);
-	gc->part[gc->parts++] = seg;
+	gc->part[gc->parts++] = (struct pav_gc_part){ .seg = seg, .seq = was };
 	return gc->parts == PAV_GC_PARTS || !gc->moves || READ_ONCE(gc->log->starved) || atomic_read(&gc->waiting) ? finish_parts(gc) : 0;
 }
 
@@ -186,6 +195,13 @@ static bool checkpoint(struct pav_gc *gc)
 {
 	atomic_set(&gc->refused, 0);
 	return !pav_checkpoint_run(gc->ckpt);
+}
+
+/* What was won is for the log to use. */
+static bool bring_segments(struct pav_gc *gc)
+{
+	atomic_set(&gc->refused, 0);
+	return !pav_checkpoint_segments(gc->ckpt);
 }
 
 /* There is nothing to be had: whoever waits for a segment is told. */
@@ -244,7 +260,7 @@ static bool collect(struct pav_gc *gc)
 			emptied++;
 			gc->vain++;
 		}
-		/* What is won comes free with the next checkpoint; that one is asked for by who opens segments, and made here only if somebody waits for it. */
+		/* What is won is brought to the log by who opens segments; here only if somebody waits for it. */
 		if (seg >= 0 && !atomic_read(&gc->refused) && (emptied < PAV_GC_BATCH || !READ_ONCE(gc->log->starved)))
 			continue;
 		won += finish_parts(gc);
@@ -252,7 +268,7 @@ static bool collect(struct pav_gc *gc)
 		if (pav_log_leaving_hurts(gc->log))
 			pav_group_changed(gc->g);
 		/* Tried them all twice, with a checkpoint between, and won nothing? */
-		if ((seg < 0 && !won && idle) || !checkpoint(gc))
+		if ((seg < 0 && !won && idle) || !(seg < 0 ? checkpoint(gc) : bring_segments(gc)))
 			return true;
 		emptied = 0;
 		if (seg < 0) {
@@ -265,7 +281,7 @@ static bool collect(struct pav_gc *gc)
 	if (READ_ONCE(gc->g->faulted))
 		pav_map_room(gc->map);
 	else if (emptied && (READ_ONCE(gc->log->starved) || READ_ONCE(gc->log->full)))
-		checkpoint(gc);
+		bring_segments(gc);
 	return in_vain(gc);
 }
 

@@ -10,7 +10,7 @@
  *		move		as a write of the same content, through a stream of its own; unless it is written meanwhile
  *		give		users may write in proportion to what is won			(pav_map_give)
  *
- * What is emptied is free with the next checkpoint. That comes when users need it; the collector makes one itself only if they wait already.
+ * What is emptied is used again when users need it (pav_checkpoint_want_segments); the collector sees to that itself only if they wait already.
  *
  * A move is a write like any other: admitted by the map, logged, replayed. It takes claims that users cannot have, segments that users must leave, and
  * waits for no user's write: so it goes on when they all wait for it. Where it cannot help, the group is full (log->full).
@@ -25,6 +25,11 @@
 #define PAV_GC_VAIN	32u			/* victims emptied without anybody being the better for it: then it is only moving in circles */
 #define PAV_GC_BATCH	4u			/* segments emptied for each checkpoint that somebody waits for */
 
+struct pav_gc_part {
+	u32 seg;
+	u64 seq;			/* when it was opened */
+};
+
 struct pav_gc {
 	struct pav_group *g;
 	struct pav_log *log;
@@ -35,7 +40,7 @@ struct pav_gc {
 	struct mutex lock;		/* held while it uses volumes */
 	bool locked;			/* by it: there are moves not sent yet */
 	atomic_t waiting;		/* … for the lock */
-	u32 part[PAV_GC_PARTS];		/* victims since it was taken */
+	struct pav_gc_part part[PAV_GC_PARTS];	/* victims since it was taken */
 	unsigned int parts;
 	bool off;
 	struct pav_scan scan;

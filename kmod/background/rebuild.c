@@ -372,7 +372,7 @@ static void scrub_done(struct pav_rebuild *r)
 	t->done = t->total;
 	pav_reached("scrub done");
 	pav_group_verified(r->g);
-	if (pav_checkpoint_run(r->ckpt) || pav_group_commit(r->g, false, NULL, NULL))
+	if (pav_checkpoint_run(r->ckpt) || pav_group_commit(r->g, PAV_COMMIT_DRIVES, NULL, NULL))
 		return;
 	pav_log(t->lost ? PAV_ERR : PAV_INFO, "%s: scrub is done: %llu blocks healed, %llu stripes beyond repair", r->g->name,
 		(unsigned long long)t->count.healed, (unsigned long long)t->lost);

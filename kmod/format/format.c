@@ -58,6 +58,8 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 	if (!pav_sealed(sb, offsetof(struct pav_d_superblock, crc)))
 		return "superblock checksum mismatch";
 	/* Features before contents: what a later version means by a field is not for us to judge. */
+	if (le16_to_cpu(sb->version) < PAV_FORMAT_VERSION)
+		return "written by an older version, in a format this one does not read";
 	if (le64_to_cpu(sb->incompat) & ~PAV_KNOWN_INCOMPAT || le16_to_cpu(sb->version) != PAV_FORMAT_VERSION)
 		return "written by a newer version with features this one does not know";
 	if (!terminated(sb->name, sizeof(sb->name)) || !pav_name_ok(sb->name))
@@ -75,14 +77,13 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 	for (i = 0; i < slots; i++)
 		if (sb->members[i].state > PAV_DRIVE_LEAVING)
 			return "superblock has a member in an unknown state";
-	for (i = 0; i < replays; i++)
-		if (le32_to_cpu(sb->replay[i].segment) >= segs || le16_to_cpu(sb->replay[i].row) > seg_blocks ||
-		    hweight64(le64_to_cpu(sb->replay[i].members)) < PAV_MIN_WIDTH ||
-		    hweight64(le64_to_cpu(sb->replay[i].members)) > PAV_MAX_WIDTH || le64_to_cpu(sb->replay[i].members) >> slots)
-			return "superblock has a replay segment out of range";
 	for (i = 0; i < PAV_MAX_SETS; i++)
 		if (le64_to_cpu(sb->sets[i]) >> slots || hweight64(le64_to_cpu(sb->sets[i])) > PAV_MAX_WIDTH)
 			return "superblock has a set of drives out of range";
+	for (i = 0; i < replays; i++)
+		if (le32_to_cpu(sb->replay[i].segment) >= segs || le16_to_cpu(sb->replay[i].row) > seg_blocks || sb->replay[i].set >= PAV_MAX_SETS ||
+		    hweight64(le64_to_cpu(sb->sets[sb->replay[i].set])) < PAV_MIN_WIDTH || sb->replay[i].renewed > 1)
+			return "superblock has a replay segment out of range";
 	if (memcmp(sb->members[le16_to_cpu(sb->slot)].uuid, sb->drive_uuid, 16) != 0)
 		return "superblock disagrees with itself about the drive's identity";
 	if (le64_to_cpu(sb->root.loc) && pav_loc_seg(le64_to_cpu(sb->root.loc)) >= segs)

@@ -19,7 +19,7 @@
 #include "../env/env.h"
 #include "../uapi/pav_netlink.h"
 
-#define PAV_FORMAT_VERSION	1
+#define PAV_FORMAT_VERSION	2
 #define PAV_SB_CELL(slot)	((slot) ? 16u : 8u)
 #define PAV_OWNER_CELL		24u
 #define PAV_SEGMENTS_CELL	256u
@@ -29,7 +29,7 @@
 #define PAV_MIN_WIDTH		3u	/* header, P, Q: a stripe that only unmaps */
 #define PAV_MAX_WIDTH		32u	/* 30+2 */
 #define PAV_MIN_DRIVES		4u	/* 2+2 */
-#define PAV_REPLAY_MAX		64u
+#define PAV_REPLAY_MAX		128u
 #define PAV_MAX_SETS		56u
 
 /* ---- location: where a cell lies, and all it takes to rebuild it from its row ---- */
@@ -92,10 +92,10 @@ static_assert(sizeof(struct pav_d_member) == 56);
 struct pav_d_replay {
 	__le32 segment;			/*  0 */
 	__le16 row;			/*  4 */
-	__le16 pad;			/*  6 */
-	__le64 members;			/*  8	mask of slots */
+	u8 set;				/*  6	index in sets[] */
+	u8 renewed;			/*  7	what the segment table says of it is of an earlier use */
 };
-static_assert(sizeof(struct pav_d_replay) == 16);
+static_assert(sizeof(struct pav_d_replay) == 8);
 
 struct pav_d_superblock {
 	u8 magic[8];			/*    0 */

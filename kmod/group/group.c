@@ -408,7 +408,7 @@ static void failure_work(struct pav_work *work)
 	unsigned long flags;
 
 	INIT_LIST_HEAD(&ready);
-	pav_group_commit(g, false, NULL, NULL);
+	pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 	spin_lock_irqsave(&g->lock, flags);
 	/* All that wait did so before their drives went into durable_gone, or the group is faulted: a waiter whose drive failed during the commit
 	 * finds itself here again through the work that pav_group_fail_drive() queued; letting it go early would break I4.
@@ -472,7 +472,7 @@ static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
 	}
 }
 
-int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx)
+int pav_group_commit(struct pav_group *g, enum pav_commit what, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx)
 {
 	unsigned int slot, tries = 0;
 	unsigned long flags;
@@ -490,7 +490,7 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 		spin_unlock_irqrestore(&g->lock, flags);
 		sb_from_group(g, g->sb);
 		if (g->fill)
-			g->fill(g->log, g->sb, checkpoint);
+			g->fill(g->log, g->sb, what);
 		/* With those of the segments that were listed just now. */
 		for (slot = 0; slot < smp_load_acquire(&g->nsets); slot++)
 			g->sb->sets[slot] = cpu_to_le64(READ_ONCE(g->sets[slot])->members);
@@ -540,7 +540,7 @@ int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *
 		break;
 	}
 	if (g->filled)
-		g->filled(g->log, checkpoint, error);
+		g->filled(g->log, what, error);
 	mutex_unlock(&g->commit_lock);
 	return error;
 }

@@ -48,6 +48,13 @@ struct pav_failure_wait {
 	void (*fn)(struct pav_failure_wait *w);
 };
 
+/* What a commit is for. */
+enum pav_commit {
+	PAV_COMMIT_DRIVES,		/* who is a member, and in what state */
+	PAV_COMMIT_SEGMENTS,		/* and more segments for the log to write to */
+	PAV_COMMIT_CHECKPOINT,		/* all of it: replay begins here */
+};
+
 struct pav_group {
 	char name[PAV_NAME_MAX + 1];
 	u8 uuid[16];
@@ -94,8 +101,8 @@ struct pav_group {
 	struct pav_d_superblock *sb_cells[PAV_MAX_DRIVES];	/* one for each drive */
 	struct pav_io *sb_io;
 	/* Puts what only the log knows (the replay list) into @sb; called with commit_lock held. Then told how the commit ended. */
-	void (*fill)(void *log, struct pav_d_superblock *sb, bool checkpoint);
-	void (*filled)(void *log, bool checkpoint, int error);
+	void (*fill)(void *log, struct pav_d_superblock *sb, enum pav_commit what);
+	void (*filled)(void *log, enum pav_commit what, int error);
 	void *log;
 
 	struct pav_owner owner;		/* owner.h; its parts say who may touch them */
@@ -191,10 +198,10 @@ unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
 
 /*
  * Writes the superblock to every drive that works: to the older slot, with a new generation. @change may edit it first (commit_lock held).
- * @checkpoint is passed to fill. Returns when it is durable on all that are not gone; a drive that fails meanwhile is failed, and the commit done
+ * @what is passed to fill. Returns when it is durable on all that are not gone; a drive that fails meanwhile is failed, and the commit done
  * again. -EIO: faulted. Process context.
  */
-int pav_group_commit(struct pav_group *g, bool checkpoint, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx);
+int pav_group_commit(struct pav_group *g, enum pav_commit what, void (*change)(void *ctx, struct pav_d_superblock *sb), void *ctx);
 
 /*
  * Were @gone gone: is data lost, could nothing be written that survives, or are fewer left than pav_group_needed()? Then the group is faulted. Lock held,

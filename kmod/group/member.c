@@ -66,7 +66,7 @@ int pav_group_take_over(struct pav_group *g, unsigned int slot, unsigned int spa
 		return -EBUSY;
 	pav_log(PAV_INFO, "%s: drive %s takes over slot %u", g->name, d->path, slot);
 	pav_group_event(g, PAV_EVENT_DRIVE_JOINED, slot, spare, "a spare takes the place of a drive that failed");
-	return pav_group_commit(g, false, NULL, NULL);
+	return pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 }
 
 int pav_group_come_home(struct pav_group *g, unsigned int slot, struct pav_dev *dev)
@@ -87,7 +87,7 @@ int pav_group_come_home(struct pav_group *g, unsigned int slot, struct pav_dev *
 		return -EBUSY;
 	pav_log(PAV_INFO, "%s: drive %u (%s) is back", g->name, slot, pav_dev_name(dev));
 	pav_group_event(g, PAV_EVENT_DRIVE_JOINED, slot, slot, "a drive is back");
-	return pav_group_commit(g, false, NULL, NULL);
+	return pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 }
 
 /* ---- joining and leaving ---- */
@@ -128,7 +128,7 @@ int pav_group_join(struct pav_group *g, const struct pav_drive_arg *drives, unsi
 	}
 	WRITE_ONCE(g->data_drives, g->data_drives + grow);
 	mutex_unlock(&g->commit_lock);
-	error = pav_group_commit(g, false, NULL, NULL);
+	error = pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 	return error ? pav_fail(err, error, "group %s: its new drives could not be recorded (error %d)", g->name, error) : 0;
 }
 
@@ -142,7 +142,7 @@ int pav_group_leaving(struct pav_group *g, unsigned int slot, bool on)
 		WRITE_ONCE(g->leaving, on ? g->leaving | BIT_ULL(slot) : g->leaving & ~BIT_ULL(slot));
 	}
 	spin_unlock_irqrestore(&g->lock, flags);
-	return pav_group_commit(g, false, NULL, NULL);
+	return pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 }
 
 int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev)
@@ -164,7 +164,7 @@ int pav_group_leave(struct pav_group *g, unsigned int slot, struct pav_dev **dev
 		WRITE_ONCE(g->data_drives, min_t(u32, g->data_drives, members - 2));
 	spin_unlock_irqrestore(&g->lock, flags);
 	mutex_unlock(&g->commit_lock);
-	error = pav_group_commit(g, false, NULL, NULL);
+	error = pav_group_commit(g, PAV_COMMIT_DRIVES, NULL, NULL);
 	/* So that nobody takes it for a member later. If that fails, its identity is none of ours any more. */
 	pav_owner_let_go_of(g, slot);
 	if (!error && *dev)

@@ -3,7 +3,7 @@
  * Segments and the replay list. Who may take a free one: space.c.
  *
  * A data segment goes FREE -> RESERVED (in the replay list, so that replay will look there) -> DATA (opened by a stream) -> closed when full ->
- * out of the list with the first checkpoint that covers all its stripes -> FREE again with the first checkpoint that finds nothing alive in it.
+ * out of the list with the first checkpoint that covers all its stripes -> FREE again once nothing is alive in it.
  * Metadata segments need no reservation: what an unfinished checkpoint wrote is never looked for.
  */
 #include "log.h"
@@ -90,9 +90,13 @@ void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *
 	d->lacks = cpu_to_le64(READ_ONCE(log->g->lacks[seg]));
 }
 
-/* Takes a free segment out of the pool, or returns -1. Lock held. @keep: so many are left for others. */
+/*
+ * Takes a free segment out of the pool, or returns -1. Lock held. @keep: so many are left for others. First those that the last checkpoint does not know
+ * to be free: were the power cut, the checkpoint that ends replay could not have them.
+ */
 static s64 take_free(struct pav_log *log, u32 keep)
 {
+	bool early = log->early;
 	u32 i;
 
 	lockdep_assert_held(&log->lock);
@@ -100,10 +104,13 @@ static s64 take_free(struct pav_log *log, u32 keep)
 		return -1;
 	for (i = 0; i < log->g->segments; i++) {
 		u32 seg = (log->cursor + i) % log->g->segments;
+		struct pav_segment *s = &log->seg[seg];
 
-		if (log->seg[seg].state == PAV_SEG_FREE) {
+		if (s->state == PAV_SEG_FREE && s->early == early) {
 			log->cursor = (seg + 1) % log->g->segments;
 			log->free--;
+			log->early -= early;
+			s->early = false;
 			return seg;
 		}
 	}
@@ -198,12 +205,12 @@ bool pav_log_open_segment(struct pav_stream *s)
 				left++;
 			}
 		}
-		few = pav_log_pool_locked(log) < log->replay_target;
-		helps = atomic_read(&log->dead) || log->free > pav_log_data_keep(log);
+		few = pav_log_pool_locked(log) < log->reserve_target;
+		helps = pav_log_short_locked(log);
 		spin_unlock_irqrestore(&log->lock, flags);
-		/* Starved, users wait for the garbage collector, which makes the checkpoints that help. */
-		if (helps && left <= max_t(unsigned int, log->nstreams, log->replay_target / 6) && (s->gc || !READ_ONCE(log->starved)))
-			log->ops->want_checkpoint(log->ops->ctx);
+		/* Starved, users wait for the garbage collector, which sees to it itself. */
+		if (helps && (s->gc || !READ_ONCE(log->starved)))
+			log->ops->want_segments(log->ops->ctx, false);
 		if (few)
 			log->ops->want_space(log->ops->ctx);
 	}
@@ -329,21 +336,17 @@ void pav_log_thaw(struct pav_log *log)
 	pav_log_kick(log);
 }
 
-/* Puts the replay list into a superblock that is about to be committed. */
-static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
+/* Sets free segments apart for what streams will need until the next commit of this kind. */
+static void log_reserve(struct pav_log *log, enum pav_commit what)
 {
-	struct pav_log *log = ctx;
-	struct pav_set *sets[ARRAY_SIZE(log->replay)];
-	unsigned int i, n = 0, unopened = 0, staying = 0;
-	unsigned long flags;
+	unsigned int i, unopened = 0, staying = 0;
 
-	/* Reserve what streams will need until the checkpoint after this one. */
-	spin_lock_irqsave(&log->lock, flags);
+	lockdep_assert_held(&log->lock);
 	for (i = 0; i < log->replays; i++) {
 		unopened += !log->replay[i].opened;
 		staying += !log->replay[i].drop;
 	}
-	while (checkpoint && unopened < log->replay_target && log->replays < ARRAY_SIZE(log->replay) && staying < PAV_REPLAY_MAX) {
+	while (unopened < log->reserve_target && log->replays < ARRAY_SIZE(log->replay) && staying < log->replay_most) {
 		/* The garbage collector's are taken from what users must leave. */
 		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log);
 		s64 seg = take_free(log, keep - min_t(u32, keep, log->dying));
@@ -351,46 +354,60 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, bool checkpoint)
 		if (seg < 0)
 			break;
 		log->seg[seg].state = PAV_SEG_RESERVED;
-		log->replay[log->replays++] = (struct pav_replay_seg){ .seg = seg, .fresh = true };
+		log->replay[log->replays++] = (struct pav_replay_seg){ .seg = seg, .fresh = true, .renewed = what == PAV_COMMIT_SEGMENTS };
 		unopened++;
 		staying++;
 	}
-	n = log->replays;
-	for (i = 0, log->reserved = checkpoint ? 0 : log->reserved; checkpoint && i < n; i++)
+	log->reserved = 0;
+	for (i = 0; i < log->replays; i++)
 		log->reserved += log->replay[i].fresh;
+}
+
+/* Puts the replay list into a superblock that is about to be committed. */
+static void log_fill(void *ctx, struct pav_d_superblock *sb, enum pav_commit what)
+{
+	struct pav_log *log = ctx;
+	bool checkpoint = what == PAV_COMMIT_CHECKPOINT;
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	if (what != PAV_COMMIT_DRIVES)
+		log_reserve(log, what);
 	spin_unlock_irqrestore(&log->lock, flags);
 
-	/* Only this function adds and, through log_filled(), removes entries, under the group's commit lock. */
-	for (i = 0; i < n; i++) {
+	/* Only commits add and, through log_filled(), remove entries, under the group's commit lock. */
+	for (i = 0; i < log->replays; i++) {
 		u64 members = pav_group_members(log->g, log->replay[i].seg);
 
-		sets[i] = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
+		log->replay[i].next_set = hweight64(members) >= PAV_MIN_WIDTH ? pav_group_set(log->g, members) : NULL;
 	}
 	sb->replays = 0;
 	memset(sb->replay, 0, sizeof(sb->replay));
 	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < log->replays; i++) {
 		struct pav_replay_seg *r = &log->replay[i];
 		struct pav_d_replay *d = &sb->replay[le16_to_cpu(sb->replays)];
 
 		if (!r->opened && (!r->set || !pav_group_usable(log->g, r->set->members))) {
 			/* Not to be opened before the superblocks name its new drives. */
 			r->ready = false;
-			swap(r->set, sets[i]);
+			swap(r->set, r->next_set);
 		}
-		if (!r->set || (checkpoint ? r->drop : r->fresh))
+		if (!r->set || (checkpoint ? r->drop : r->fresh && what == PAV_COMMIT_DRIVES))
 			continue;
 		d->segment = cpu_to_le32(r->seg);
 		d->row = cpu_to_le16(checkpoint ? r->row_new : r->row);
-		d->members = cpu_to_le64(r->set->members);
+		d->set = r->set->index;
+		d->renewed = r->renewed && !checkpoint;
 		sb->replays = cpu_to_le16(le16_to_cpu(sb->replays) + 1);
 	}
 	spin_unlock_irqrestore(&log->lock, flags);
-	for (i = 0; i < n; i++)
-		pav_group_put_set(log->g, sets[i]);
+	for (i = 0; i < log->replays; i++)
+		pav_group_put_set(log->g, log->replay[i].next_set);
 }
 
-static void log_filled(void *ctx, bool checkpoint, int error)
+static void log_filled(void *ctx, enum pav_commit what, int error)
 {
 	struct pav_log *log = ctx;
 	unsigned int i, n = 0;
@@ -401,14 +418,16 @@ static void log_filled(void *ctx, bool checkpoint, int error)
 		struct pav_replay_seg *r = &log->replay[i];
 
 		if (!error) {
-			if (checkpoint) {
+			if (what == PAV_COMMIT_CHECKPOINT) {
 				if (r->drop) {
 					pav_group_put_set(log->g, r->set);
 					continue;
 				}
 				r->row = r->row_new;
-				r->fresh = false;
+				r->renewed = false;
 			}
+			if (what != PAV_COMMIT_DRIVES)
+				r->fresh = false;
 			r->ready = r->set && !r->fresh;
 		}
 		log->replay[n++] = *r;
@@ -424,6 +443,9 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 {
 	struct pav_segment *s = &log->seg[seg];
 
+	/* Of metadata segments it is counted by whoever walks the node table. A free one may have some that replay will find dead: it was renewed. */
+	if (d->state != PAV_SEG_META)
+		atomic_set(&s->live, le32_to_cpu(d->live));
 	if (d->state == PAV_SEG_FREE)
 		return 0;
 	s->set = pav_group_set(log->g, le64_to_cpu(d->members));
@@ -434,9 +456,6 @@ int pav_log_load_segment(struct pav_log *log, u32 seg, const struct pav_d_segmen
 	s->state = d->state;
 	log->meta_segs += s->state == PAV_SEG_META;
 	s->seq = le64_to_cpu(d->seq);
-	/* Of metadata segments it is counted by whoever walks the node table. */
-	if (s->state == PAV_SEG_DATA)
-		atomic_set(&s->live, le32_to_cpu(d->live));
 	atomic_inc(&s->set->segments);
 	pav_group_lack(log->g, s->set, seg, 0, le64_to_cpu(d->lacks));
 	log->free--;
@@ -460,20 +479,39 @@ void pav_log_found_meta(struct pav_log *log, u64 loc)
 	pav_log_live(log, loc, 1);
 }
 
+/* What the table says of segment @seg was so before it was used again. What it has counted as alive there, replay will find dead. */
+static void forget_earlier_use(struct pav_log *log, u32 seg)
+{
+	struct pav_segment *s = &log->seg[seg];
+
+	pav_reached("replay in a segment that was renewed");
+	log->meta_segs -= s->state == PAV_SEG_META;
+	atomic_dec(&s->set->segments);
+	pav_group_lack(log->g, s->set, seg, ~0ULL, 0);
+	s->state = PAV_SEG_FREE;
+	log->free++;
+	seg_dirty(log, seg);
+}
+
 int pav_log_load_replay_list(struct pav_log *log)
 {
-	const struct pav_d_superblock *sb = log->g->sb;
+	struct pav_d_superblock *sb = log->g->sb;
 	unsigned int i;
 
 	for (i = 0; i < le16_to_cpu(sb->replays); i++) {
-		struct pav_segment *s = &log->seg[le32_to_cpu(sb->replay[i].segment)];
+		struct pav_d_replay *d = &sb->replay[i];
+		u32 seg = le32_to_cpu(d->segment);
+		struct pav_segment *s = &log->seg[seg];
 
 		s->replaying = true;
+		if (s->state != PAV_SEG_FREE && d->renewed)
+			forget_earlier_use(log, seg);
 		if (s->state != PAV_SEG_FREE)
 			continue;
-		s->set = pav_group_set(log->g, le64_to_cpu(sb->replay[i].members));
+		s->set = pav_group_set(log->g, le64_to_cpu(sb->sets[d->set]));
 		if (!s->set)
 			return -ENOMEM;
+		d->set = s->set->index;
 		pav_group_put_set(log->g, s->set);
 		/* The checkpoint knows of no use of it: whatever is older than that, an earlier use has left. */
 		s->seq = le64_to_cpu(sb->seq);
@@ -501,9 +539,14 @@ void pav_log_free_dead_at_open(struct pav_log *log)
 
 void pav_log_replayed_segment(struct pav_log *log, u32 seg)
 {
-	if (log->seg[seg].state != PAV_SEG_RESERVED)
+	struct pav_segment *s = &log->seg[seg];
+
+	if (s->state != PAV_SEG_RESERVED)
 		return;
-	log->seg[seg].state = PAV_SEG_DATA;
+	s->state = PAV_SEG_DATA;
+	/* What had been alive in an earlier use has died. */
+	if (atomic_xchg(&s->dead, 0))
+		atomic_dec(&log->dead);
 	seg_dirty(log, seg);
 }
 
@@ -524,6 +567,11 @@ bool pav_log_end_replay(struct pav_log *log)
 			;
 		if (j < log->replays)
 			continue;
+		if (atomic_read(&s->live)) {
+			/* Something that was alive in its earlier use died by a stripe that cannot be read any more. */
+			pav_log_replayed_segment(log, i);
+			continue;
+		}
 		any = true;
 		pav_log_seg_free(log, i);
 	}
@@ -552,7 +600,8 @@ int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_
 		return -ENOMEM;
 	log->free = g->segments;
 	log->nstreams = clamp_t(unsigned int, streams, 1, PAV_MAX_STREAMS) + 1;
-	log->replay_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 1 + PAV_GC_SEGMENTS, PAV_REPLAY_MAX * 3 / 4);
+	log->reserve_target = clamp_t(unsigned int, g->segments / 16, log->nstreams + 1 + PAV_GC_SEGMENTS, PAV_RESERVE_MAX);
+	log->replay_most = clamp_t(unsigned int, g->segments / 16, 2 * log->reserve_target + log->nstreams, PAV_REPLAY_MAX);
 	log->max_rows = clamp_t(unsigned int, PAV_STRIPE_ENTRIES / k, 1, min_t(u32, PAV_STRIPE_MAX_ROWS, g->segment_blocks / 4));
 	for (i = 0; i <= log->nstreams; i++) {
 		error = pav_stream_init(&log->streams[i], log, i == log->nstreams);

@@ -18,6 +18,7 @@
 #define PAV_STRIPES_PER_STREAM	6u
 #define PAV_FULL_ROWS		4u		/* the more stripes are in flight, the more rows the next one waits to fill, up to so many */
 #define PAV_GC_SEGMENTS		1u		/* of those reserved, left to the garbage collector */
+#define PAV_RESERVE_MAX		12u		/* segments reserved at a time, at most */
 #define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
 #define PAV_ALONE_MIN		4u		/* requests that came alone, before they are issued by who brings them */
 #define PAV_ALONE_PROBE		64u		/* … of which each so-manieth goes to the worker */
@@ -33,6 +34,7 @@ struct pav_segment {
 	u8 state;			/* enum pav_segment_state, under log->lock */
 	bool open;			/* a stream writes to it */
 	bool stale;			/* FREE, and the drives still carry what it held */
+	bool early;			/* FREE, and the last checkpoint does not know it */
 	bool replaying;			/* replay may need what is in it: not to be used again before the checkpoint that ends replay */
 	bool held;			/* somebody works on it: not to be freed */
 	bool prepared;			/* META, set aside for the checkpoint under way, nothing in it yet */
@@ -117,9 +119,10 @@ struct pav_stream {
 struct pav_replay_seg {
 	u32 seg;
 	u32 row, row_new;		/* from where, as of the last and of the next checkpoint */
-	struct pav_set *set;
+	struct pav_set *set, *next_set;	/* @next_set: the commit's under way */
 	bool opened, closed;
-	bool drop, fresh;		/* leaves, enters the list with the checkpoint under way */
+	bool drop, fresh;		/* leaves the list with the checkpoint under way; enters it with the commit under way */
+	bool renewed;			/* the last checkpoint knows of an earlier use of it, if of any */
 	bool ready;			/* the superblocks list it, with this set: stripes may be written to it */
 };
 
@@ -135,7 +138,7 @@ struct pav_log_ops {
 	void (*deferred)(struct pav_req *req);
 	/* No room for @req, an unmap: do it without the log. With the stream's turn. */
 	void (*unmap_direct)(struct pav_req *req);
-	void (*want_checkpoint)(void *ctx);	/* any context */
+	void (*want_segments)(void *ctx, bool needed);	/* more for the replay list; @needed: there is none left. Any context */
 	void (*want_space)(void *ctx);		/* segments become few: the garbage collector is to work. Any context */
 	void *ctx;
 };
@@ -155,16 +158,20 @@ struct pav_log {
 	bool frozen;
 	bool starved;			/* no segment is left for users, and none is free: only the garbage collector can help */
 	bool full;			/* … and it cannot */
+	bool more_wait;			/* users' writes are let go on as the garbage collector wins room for them, and some are not let go yet */
 
 	spinlock_t lock;		/* seg[].state, free, cursor, replay list, parked */
 	u32 free, cursor;
+	u32 early;			/* of the free ones: the last checkpoint does not know it. Whoever opens the group finds so many less */
 	u32 dying;			/* segments that are free once the commit under way is made */
 	atomic_t dead;			/* data segments nothing is alive in, free with the next checkpoint; about */
 	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
 	atomic64_t meta_live;		/* cells of metadata that are alive */
 	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
 	struct pav_replay_seg replay[2 * PAV_REPLAY_MAX];	/* those that the checkpoint under way drops are among them */
-	unsigned int replays, replay_target, reserved;	/* reserved: segments the last checkpoint added */
+	unsigned int replays, replay_most;	/* how many of them, and how many there are before a checkpoint shortens the list */
+	unsigned int reserve_target, reserved;	/* how many of them are to be unopened; how many the last commit that was to add some did add */
+	bool unlogged;			/* cells have died since the last snapshot that no replay would find dead */
 
 	struct list_head parked;	/* stripes that wait for pav_log_unpark() */
 
@@ -244,11 +251,25 @@ bool pav_log_meta_short(struct pav_log *log);	/* less room than for two of the l
  * alive than there is room to write anew. Returns how many; 0 also if nothing would be gained.
  */
 u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *victims);
+/*
+ * The log needs more segments, or soon will. False: only a checkpoint could bring any, and that can wait. Process context.
+ */
+bool pav_log_short(struct pav_log *log);
+bool pav_log_short_locked(const struct pav_log *log);	/* the same, log->lock held */
+/* May the replay list grow without a checkpoint? Process context, checkpoints kept out. */
+bool pav_log_may_renew(struct pav_log *log);
+/*
+ * Marks data segments that may be used again before a checkpoint is made that knows them to be dead: replay will find them dead before it finds what is
+ * written to them next. As above.
+ */
+void pav_log_find_renewable(struct pav_log *log, unsigned long *dead);
 /* Marks closed segments of @state that nothing is alive in, and that no replay will look into once the checkpoint under way is committed. */
 void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsigned long *dead);
 void pav_log_set_dying(struct pav_log *log, const unsigned long *dead);	/* before the commit */
-/* Frees those. Readers have let go of them. */
-void pav_log_free_segments(struct pav_log *log, const unsigned long *dead);
+/* Frees those. Readers have let go of them. @early: before a checkpoint tells so. */
+void pav_log_free_segments(struct pav_log *log, const unsigned long *dead, bool early);
+/* A checkpoint has been committed: it knows all that are free. True: there were some that none had known. */
+bool pav_log_settle(struct pav_log *log);
 /*
  * After a checkpoint: are users starved of segments? Sets log->starved. True: another checkpoint may reserve something. @give_up: one was made in that
  * hope already. Process context.

@@ -51,7 +51,7 @@ u32 pav_log_meta_keep(const struct pav_log *log)
  */
 static u32 data_segments(const struct pav_log *log)
 {
-	return clamp_t(u32, log->g->segments / 64, 3, 8);
+	return clamp_t(u32, log->g->segments / 512, 3, 8);
 }
 
 u32 pav_log_data_keep(const struct pav_log *log)
@@ -148,7 +148,7 @@ static u64 capacity_without(struct pav_log *log, unsigned int drives)
 	u32 segments = log->g->segments, cells = segment_cells_without(log, drives), taken;
 
 	taken = margin_segments(log) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
-	taken += data_segments(log) + log->nstreams + log->replay_target;
+	taken += data_segments(log) + log->nstreams + log->reserve_target;
 	taken = taken < segments ? segments - taken : 0;
 	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * cells);
 }
@@ -163,6 +163,39 @@ bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
 u64 pav_log_capacity(struct pav_log *log)
 {
 	return capacity_without(log, 0);
+}
+
+/* ---- segments for streams ---- */
+
+bool pav_log_short_locked(const struct pav_log *log)
+{
+	unsigned int ready = pav_log_ready(log);
+	s64 more = (s64)log->free - pav_log_data_keep(log) + atomic_read(&log->dead);
+
+	/* In good time; but not for one or two, while there are some. */
+	return more > 0 && (ready <= log->nstreams || (ready <= log->reserve_target / 2 && more >= log->reserve_target / 4));
+}
+
+bool pav_log_short(struct pav_log *log)
+{
+	unsigned long flags;
+	bool is;
+
+	spin_lock_irqsave(&log->lock, flags);
+	is = pav_log_short_locked(log);
+	spin_unlock_irqrestore(&log->lock, flags);
+	return is;
+}
+
+bool pav_log_may_renew(struct pav_log *log)
+{
+	unsigned long flags;
+	bool may;
+
+	spin_lock_irqsave(&log->lock, flags);
+	may = log->replays + log->reserve_target / 2 <= log->replay_most && !READ_ONCE(log->unlogged);
+	spin_unlock_irqrestore(&log->lock, flags);
+	return may;
 }
 
 bool pav_log_check_starved(struct pav_log *log, bool give_up)
@@ -259,7 +292,7 @@ s64 pav_log_pool(struct pav_log *log)
 
 bool pav_log_gc_wanted(struct pav_log *log)
 {
-	return pav_log_users_wait(log) || pav_log_pool(log) < log->replay_target;
+	return pav_log_users_wait(log) || pav_log_pool(log) < log->reserve_target;
 }
 
 bool pav_log_gc_has_room(struct pav_log *log)
@@ -343,7 +376,7 @@ bool pav_log_evacuation_room(struct pav_log *log)
 	bool room;
 
 	spin_lock_irqsave(&log->lock, flags);
-	room = log->free > pav_log_data_keep(log) + log->replay_target;
+	room = log->free > pav_log_data_keep(log) + log->reserve_target;
 	spin_unlock_irqrestore(&log->lock, flags);
 	return room;
 }
@@ -372,6 +405,26 @@ void pav_log_find_dead(struct pav_log *log, enum pav_segment_state state, unsign
 			__set_bit(i, dead);
 }
 
+void pav_log_find_renewable(struct pav_log *log, unsigned long *dead)
+{
+	u32 of_set[PAV_MAX_SETS] = {}, i;
+
+	for (i = 0; i < log->g->segments; i++) {
+		struct pav_segment *s = &log->seg[i];
+
+		if (READ_ONCE(s->state) != PAV_SEG_DATA || atomic_read(&s->live) || !closed(log, i, PAV_SEG_DATA))
+			continue;
+		/*
+		 * Who opens the group before the next checkpoint goes by what the last one says of this segment, and refuses where too many drives are
+		 * missing. So as long as it does, we are to go by it too, when a drive fails: by the last segment of each set, and by all that lack something.
+		 */
+		if (READ_ONCE(log->g->lacks[i]) || atomic_read(&s->set->segments) <= (int)of_set[s->set->index] + 1)
+			continue;
+		of_set[s->set->index]++;
+		__set_bit(i, dead);
+	}
+}
+
 void pav_log_set_dying(struct pav_log *log, const unsigned long *dead)
 {
 	unsigned long flags;
@@ -381,7 +434,7 @@ void pav_log_set_dying(struct pav_log *log, const unsigned long *dead)
 	spin_unlock_irqrestore(&log->lock, flags);
 }
 
-void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
+void pav_log_free_segments(struct pav_log *log, const unsigned long *dead, bool early)
 {
 	unsigned long flags;
 	u32 i;
@@ -391,9 +444,26 @@ void pav_log_free_segments(struct pav_log *log, const unsigned long *dead)
 		pav_reached("segment freed");
 		WARN_ON_ONCE(atomic_read(&log->seg[i].live) || log->seg[i].open);
 		pav_log_seg_free(log, i);
+		log->seg[i].early = early;
+		log->early += early;
 	}
 	log->dying = 0;
 	spin_unlock_irqrestore(&log->lock, flags);
+}
+
+bool pav_log_settle(struct pav_log *log)
+{
+	unsigned long flags;
+	bool any;
+	u32 i;
+
+	spin_lock_irqsave(&log->lock, flags);
+	any = log->early;
+	for (i = 0; any && i < log->g->segments; i++)
+		log->seg[i].early = false;
+	log->early = 0;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return any;
 }
 
 /* One that will be taken late, if nothing is discarded meanwhile. The lock is taken once one is found: there may be a million of them. */
@@ -407,7 +477,7 @@ s64 pav_log_begin_discard(struct pav_log *log)
 		u32 seg = (from + log->g->segments - i) % log->g->segments;
 		struct pav_segment *s = &log->seg[seg];
 
-		if (READ_ONCE(s->state) != PAV_SEG_FREE || !READ_ONCE(s->stale))
+		if (READ_ONCE(s->state) != PAV_SEG_FREE || !READ_ONCE(s->stale) || READ_ONCE(s->early))
 			continue;
 		spin_lock_irqsave(&log->lock, flags);
 		/* The garbage collector's next one, and one more, must be there without it. */
@@ -415,7 +485,7 @@ s64 pav_log_begin_discard(struct pav_log *log)
 			spin_unlock_irqrestore(&log->lock, flags);
 			return -1;
 		}
-		if (s->state == PAV_SEG_FREE && s->stale) {
+		if (s->state == PAV_SEG_FREE && s->stale && !s->early) {
 			s->state = PAV_SEG_DISCARDING;
 			s->stale = false;
 			log->free--;

@@ -209,7 +209,9 @@ static void stripe_gather(struct pav_stripe *st, unsigned int room)
 			list_del(&req->link);
 		req->next += n;
 	}
-	stripe_trim(st);
+	/* The garbage collector sends what fills a stripe, and then waits for all of it: a few cells that were not to be moved after all are no reason for another. */
+	if (!s->gc)
+		stripe_trim(st);
 }
 
 /* ---- place ---- */
@@ -479,6 +481,26 @@ static bool window_open(struct pav_stream *s)
 	return open;
 }
 
+/* Will users' writes that are let go on soon (pav_map_give) come to this stream? They all go to the first one, and who lets them go wakes it. */
+static bool expects_more(const struct pav_stream *s)
+{
+	return s == s->log->streams && READ_ONCE(s->log->more_wait);
+}
+
+/*
+ * Data cells of a stripe that fills what is left of the band, if it would be left for ever: more is queued than fits there, and that still fills a row. 0: no such
+ * stripe.
+ */
+static unsigned int band_room(const struct pav_stream *s)
+{
+	unsigned int left = s->band_rows ? s->set->n - s->band_used : 0, room = left > 2 ? (left - 2) * s->band_rows : 0;
+
+	if (left < 2 * PAV_MIN_WIDTH || room > PAV_STRIPE_MAX_CELLS || s->queued_cells + 2 < room + s->set->n - 2)
+		return 0;
+	pav_reached("stripe to fill a band");
+	return room;
+}
+
 static struct pav_stripe *stripe_get(struct pav_stream *s, unsigned int *flights)
 {
 	struct pav_stripe *st = NULL;
@@ -553,7 +575,7 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 			}
 			pav_reached("stream waited for a segment");
 			if (s->gc || !READ_ONCE(log->starved))
-				log->ops->want_checkpoint(log->ops->ctx);
+				log->ops->want_segments(log->ops->ctx, true);
 			else
 				stream_defer(s);
 			return false;
@@ -568,13 +590,13 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 		if (!st)
 			return false;
 		/* Group commit. */
-		if (flights && s->queued_cells < min_t(unsigned int, flights, PAV_FULL_ROWS) * (s->set->n - 2) - 1) {
+		if ((flights || expects_more(s)) && s->queued_cells < min_t(unsigned int, max_t(unsigned int, flights, 1), PAV_FULL_ROWS) * (s->set->n - 2) - 1) {
 			unsigned long flags;
 			bool wait;
 
 			/* Nothing in flight any more by now? Then nobody would wake us. */
 			spin_lock_irqsave(&s->lock, flags);
-			wait = s->flights > 1;
+			wait = s->flights > 1 || expects_more(s);
 			if (wait) {
 				list_move(&st->link, &s->free);
 				s->flights--;
@@ -583,7 +605,9 @@ static bool stream_run(struct pav_stream *s, unsigned int max)
 			if (wait)
 				return false;
 		}
-		room = min_t(u32, (s->set->n - 2) * min_t(u32, log->max_rows, log->g->segment_blocks - s->row), PAV_STRIPE_MAX_CELLS);
+		room = band_room(s);
+		if (!room)
+			room = min_t(u32, (s->set->n - 2) * min_t(u32, log->max_rows, log->g->segment_blocks - s->row), PAV_STRIPE_MAX_CELLS);
 		stripe_gather(st, room);
 		if (list_empty(&s->queue)) {
 			/* Nobody waits for this one to come back. */

@@ -153,12 +153,17 @@ static void let_go_on(struct pav_map *map, u64 cells, bool paced)
 		struct pav_req *req = list_first_entry(&map->slow, struct pav_req, wait.link);
 
 		map->credit -= paced ? req->cells : 0;
+		/* All to one stream, for the same reason; there what does not fill a row waits for those that are let go next. */
+		req->hint = paced ? 0 : req->hint;
 		list_move_tail(&req->wait.link, &map->ready);
 		any = true;
 	}
+	WRITE_ONCE(map->log->more_wait, !list_empty(&map->slow));
 	spin_unlock_irqrestore(&map->lock, flags);
 	if (any)
 		pav_work_queue(map->worker, &map->ready_work);
+	if (!paced)
+		pav_log_kick(map->log);
 }
 
 void pav_map_give(struct pav_map *map, u64 cells)
@@ -182,9 +187,11 @@ bool pav_map_pace(struct pav_map *map, struct pav_req *req)
 	go = !map->paced || (map->credit > 0 && list_empty(&map->slow));
 	if (go) {
 		map->credit -= map->paced ? req->cells : 0;
+		req->hint = map->paced ? 0 : req->hint;
 	} else {
 		pav_reached("write slowed down");
 		list_add_tail(&req->wait.link, &map->slow);
+		WRITE_ONCE(map->log->more_wait, true);
 	}
 	spin_unlock_irqrestore(&map->lock, flags);
 	return go;

@@ -193,12 +193,11 @@ int pav_tree_set(struct pav_volume *vol, u64 lba, unsigned int n, u64 loc, u32 c
 	ok = pav_node_claim(map, leaf) && pav_node_change(map, leaf);
 	for (i = 0; ok && i < n; i++) {
 		struct pav_d_entry *e = entries(leaf) + (lba + i) % PAV_LEAF_ENTRIES;
-		u64 old = le64_to_cpu(e->loc);
+		u64 old = entry_write(e, loc, crc, birth);
 
 		/* Applied before, by a replay that was cut short: the counts hold it already. */
 		if (old == loc)
 			continue;
-		entry_write(e, loc, crc, birth);
 		if (old)
 			pav_log_live(map->log, old, -1);
 		if (loc)

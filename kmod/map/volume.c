@@ -128,6 +128,7 @@ static bool node_kill(struct pav_volume *vol, struct pav_node *n, bool leaf)
 	ok = pav_node_claim_control(map, n) && pav_node_change(map, n);
 	for (i = 0; ok && leaf && i < PAV_LEAF_ENTRIES; i++)
 		if (le64_to_cpu(e[i].loc)) {
+			WRITE_ONCE(map->log->unlogged, true);
 			pav_log_live(map->log, le64_to_cpu(e[i].loc), -1);
 			pav_map_mapped(vol, -1);
 		}

@@ -33,7 +33,6 @@ static void superblock(u8 *block, const u8 *data, size_t size)
 	sb->data_drives = cpu_to_le16(2);
 	sb->slots = cpu_to_le16(4);
 	sb->replays = cpu_to_le16(1);
-	sb->replay[0].members = cpu_to_le64(0xf);
 	sb->sets[0] = cpu_to_le64(0xf);
 	lay_over(block, data, size);
 	pav_seal(block, offsetof(struct pav_d_superblock, crc));
@@ -47,8 +46,7 @@ static void superblock(u8 *block, const u8 *data, size_t size)
 	for (i = 0; i < le16_to_cpu(sb->replays); i++) {
 		MUST(le32_to_cpu(sb->replay[i].segment) < le32_to_cpu(sb->segments));
 		MUST(le16_to_cpu(sb->replay[i].row) <= le32_to_cpu(sb->segment_blocks));
-		MUST(!(le64_to_cpu(sb->replay[i].members) >> le16_to_cpu(sb->slots)));
-		MUST(hweight64(le64_to_cpu(sb->replay[i].members)) <= 32);
+		MUST(sb->replay[i].set < PAV_MAX_SETS && hweight64(le64_to_cpu(sb->sets[sb->replay[i].set])) >= 3);
 	}
 	for (i = 0; i < PAV_MAX_SETS; i++)
 		MUST(hweight64(le64_to_cpu(sb->sets[i])) <= 32 && !(le64_to_cpu(sb->sets[i]) >> le16_to_cpu(sb->slots)));
