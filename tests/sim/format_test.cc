@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// The validator of the owner stamp: what it must refuse, one thing at a time.
+// The validators of the superblock's replay list and of the owner stamp: what they must refuse, one thing at a time.
 #include <gtest/gtest.h>
 
 #include "engine_c.h"
@@ -93,6 +93,74 @@ TEST_F(Stamp, FieldsOutOfRange)
 		o.fence_ms = fence;
 		refused("times out of range");
 	}
+}
+
+struct Superblock : testing::Test {
+	static constexpr uint64_t cells = PAV_SEGMENTS_CELL + 64 * 1024;
+	pav_d_superblock good{}, sb{};
+
+	Superblock()
+	{
+		std::memcpy(good.magic, PAV_SB_MAGIC, sizeof good.magic);
+		good.version = PAV_FORMAT_VERSION;
+		std::strcpy(good.name, "g");
+		good.segment_blocks = 1024;
+		good.segments = 64;
+		good.data_drives = 2;
+		good.slots = 4;
+		good.sets[0] = 0xf;
+		good.replays = PAV_REPLAY_MAX;
+		sb = good;
+	}
+
+	const char *check()
+	{
+		bool blank;
+
+		pav_seal(&sb, offsetof(pav_d_superblock, crc));
+		return pav_sb_check(&sb, cells, &blank);
+	}
+
+	void refused(const char *part)
+	{
+		const char *why = check();
+
+		EXPECT_TRUE(why && std::strstr(why, part)) << (why ? why : "let pass") << ", not " << part;
+		sb = good;
+	}
+};
+
+TEST_F(Superblock, OtherVersionsAreToldApart)
+{
+	EXPECT_EQ(check(), nullptr);
+	sb.version = PAV_FORMAT_VERSION - 1;
+	refused("older version");
+	sb.version = PAV_FORMAT_VERSION + 1;
+	refused("newer version");
+	sb.incompat = 1ULL << 63;
+	refused("newer version");
+}
+
+TEST_F(Superblock, ReplayList)
+{
+	pav_d_replay &last = sb.replay[PAV_REPLAY_MAX - 1];
+
+	last = {63, 1024, 0, 1};
+	EXPECT_EQ(check(), nullptr);
+	last = {64, 0, 0, 0};
+	refused("replay segment");
+	last = {0, 1025, 0, 0};
+	refused("replay segment");
+	last = {0, 0, 1, 0};		// no such set
+	refused("replay segment");
+	last = {0, 0, PAV_MAX_SETS, 0};
+	refused("replay segment");
+	last = {0, 0, 0, 2};
+	refused("replay segment");
+	sb.sets[0] = 3;			// narrower than a stripe can be
+	refused("replay segment");
+	sb.replays = PAV_REPLAY_MAX + 1;
+	refused("count out of range");
 }
 
 }  // namespace
