@@ -123,6 +123,11 @@ unsigned int pav_stripe_cells(const struct pav_d_stripe *h)
 	return cells;
 }
 
+bool pav_stripe_of_nodes(const struct pav_d_stripe *h)
+{
+	return h->entries && pav_key_type(le64_to_cpu(h->entry[0].key)) == PAV_ENTRY_NODE;
+}
+
 const char *pav_stripe_check(const struct pav_d_stripe *h, u32 segment_blocks)
 {
 	u32 n = hweight64(le64_to_cpu(h->members)), i;

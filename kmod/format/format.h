@@ -293,6 +293,8 @@ const char *pav_owner_check(const struct pav_d_owner *o, bool *blank);
 const char *pav_stripe_check(const struct pav_d_stripe *h, u32 segment_blocks);
 /* Number of data cells its entries name, header included. */
 unsigned int pav_stripe_cells(const struct pav_d_stripe *h);
+/* Does it hold metadata? No stripe holds both. Of a header that was checked. */
+bool pav_stripe_of_nodes(const struct pav_d_stripe *h);
 const char *pav_volume_check(const struct pav_d_volume *v);
 const char *pav_segment_check(const struct pav_d_segment *s, u64 slots_mask);
 bool pav_name_ok(const char *name);

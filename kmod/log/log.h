@@ -22,6 +22,7 @@
 #define PAV_META_SPREAD		3u		/* metadata may spread over so many times what is alive of it */
 #define PAV_ALONE_MIN		4u		/* requests that came alone, before they are issued by who brings them */
 #define PAV_ALONE_PROBE		64u		/* … of which each so-manieth goes to the worker */
+#define PAV_SEQ_JUMP		(1 << 20)	/* at open: more stripes than a log can have written past the last one that replay takes */
 #define PAV_REPLAY_WINDOW	128u		/* rows a stream may be ahead of its oldest stripe in flight: how far replay must look past a hole */
 
 /* In memory only: FREE, and in the replay list; FREE, and being discarded. */

@@ -74,7 +74,8 @@ static int scan(struct replay *r, u32 seg, u32 start, struct pav_set *set)
 				if (r->covered[row] & BIT_ULL(c))
 					continue;
 				h = pass ? pav_scan_guess(&r->scan, &at) : pav_scan_header(&r->scan, &at);
-				if (!h)
+				/* Metadata that died in its own checkpoint may have left newer headers than that in a segment that was renewed. */
+				if (!h || pav_stripe_of_nodes(h))
 					continue;
 				error = add_found(r, h, set);
 				end = row + h->rows;
@@ -194,6 +195,13 @@ int pav_log_replay(struct pav_log *log, const struct pav_replay_ops *ops, struct
 	}
 	if (!error)
 		sort_found(r->found, r->nfound);
+	if (r && r->nfound)
+		atomic64_set(&log->seq, r->found[r->nfound - 1].seq);
+	/*
+	 * Past all that a cut may have left of torn stripes, and of checkpoints that were never committed: what is written from now on, by a checkpoint in the
+	 * middle of this as well, must be newer than what an earlier use has left in its segment's cells.
+	 */
+	atomic64_add(PAV_SEQ_JUMP, &log->seq);
 	for (j = 0; r && j < r->nfound && !error; j++) {
 		const struct pav_stripe_place *f = &r->found[j];
 
@@ -213,8 +221,6 @@ int pav_log_replay(struct pav_log *log, const struct pav_replay_ops *ops, struct
 		pav_log_lack(log, f->seg, 0, READ_ONCE(log->g->gone));
 		error = apply(f, r->mend.header, ops);
 	}
-	if (r && r->nfound)
-		atomic64_set(&log->seq, r->found[r->nfound - 1].seq);
 	if (!error && r->nfound)
 		pav_log(PAV_INFO, "%s: replayed %llu stripes, repaired %llu, left out %llu torn ones", log->g->name,
 			(unsigned long long)r->taken, (unsigned long long)r->repaired, (unsigned long long)r->voided);

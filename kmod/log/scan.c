@@ -212,7 +212,7 @@ int pav_scan_stripes(struct pav_scan *s, u32 seg, int (*fn)(void *ctx, const str
 					h = pav_scan_guess(s, &at);
 				else
 					continue;
-				if (!h || le64_to_cpu(h->seq) <= segment->seq)
+				if (!h || le64_to_cpu(h->seq) <= segment->seq || pav_stripe_of_nodes(h) != (READ_ONCE(segment->state) == PAV_SEG_META))
 					continue;
 				if (at.row + h->rows > first + rows) {
 					/* It begins here and ends where we have not read yet: once more, from here on. */
