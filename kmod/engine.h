@@ -20,6 +20,7 @@ extern unsigned int pav_rebuild_rate_min;	/* MiB/s read from each drive by rebui
 extern unsigned int pav_rebuild_rate_max;	/* … while nobody does */
 extern unsigned int pav_evacuate_delay;		/* seconds that a drive is gone, with no spare for it, before what lies on it is moved to the others */
 extern unsigned int pav_error_limit;		/* a drive of which more cells than this had to be healed for readers within a minute is failed; 0: never */
+extern unsigned int pav_stall_limit;		/* beats of the owner stamp, seconds, that a drive alone may leave out before it is failed, at least 3; 0: never */
 
 /* Why a call was refused, for a person: names the object, the reason and the remedy. Filled whenever a call that takes one fails. */
 struct pav_err {

@@ -32,6 +32,8 @@ module_param_named(repair, pav_repair, bool, 0644);
 MODULE_PARM_DESC(repair, "spares take the place of failed drives by themselves (Y)");
 module_param_named(error_limit, pav_error_limit, uint, 0644);
 MODULE_PARM_DESC(error_limit, "a drive of which more 4 KiB blocks than this had to be healed for readers within a minute is failed (256); 0: never");
+module_param_named(stall_limit, pav_stall_limit, uint, 0644);
+MODULE_PARM_DESC(stall_limit, "seconds after which a drive that does not answer, while all others do, is failed (10; at least 3); 0: never");
 module_param_named(evacuate_delay, pav_evacuate_delay, uint, 0644);
 MODULE_PARM_DESC(evacuate_delay, "seconds a drive is gone, and no spare has taken its place, before its segments are written anew to the others (60)");
 

@@ -5,6 +5,7 @@
 
 unsigned int pav_evacuate_delay = 60;
 unsigned int pav_error_limit = 256;
+unsigned int pav_stall_limit = 10;
 
 #define PAV_AWAY_NS	(10 * 1000000000ULL)	/* so long after its first error a drive that is gone may be found to have vanished */
 #define PAV_ERROR_WINDOW_NS	(60 * 1000000000ULL)
@@ -351,6 +352,13 @@ void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pa
 		pav_group_fail_drive(g, slot, io->error == -ENODEV ? PAV_LOSS_AWAY : PAV_LOSS_ERRED, why);
 }
 
+/* Where another is lost already, a drive that can be read in part, or late, is worth more than none. Lock held. */
+static bool can_do_without(struct pav_group *g, unsigned int slot)
+{
+	lockdep_assert_held(&g->lock);
+	return !(g->gone & BIT_ULL(slot)) && pav_group_worst_loss(g, g->gone | BIT_ULL(slot)) <= 1;
+}
+
 void pav_group_cell_bad(struct pav_group *g, unsigned int slot)
 {
 	unsigned int limit = READ_ONCE(pav_error_limit);
@@ -363,13 +371,31 @@ void pav_group_cell_bad(struct pav_group *g, unsigned int slot)
 		d->bad_since_ns = pav_now_ns();
 		d->bad = 0;
 	}
-	/* Where another is lost already, a drive that can be read in part is worth more than none. */
-	enough = ++d->bad > limit && limit && !(g->gone & BIT_ULL(slot)) && pav_group_worst_loss(g, g->gone | BIT_ULL(slot)) <= 1;
+	enough = ++d->bad > limit && limit && can_do_without(g, slot);
 	spin_unlock_irqrestore(&g->lock, flags);
 	if (enough) {
 		pav_reached("drive failed for its many errors");
 		pav_group_fail_drive(g, slot, PAV_LOSS_ERRED, "too much of what it reads is wrong, or cannot be read");
 	}
+}
+
+void pav_group_stalls(struct pav_group *g, unsigned int slot, unsigned int seconds)
+{
+	unsigned long flags;
+	char text[96];
+	bool enough;
+
+	spin_lock_irqsave(&g->lock, flags);
+	enough = can_do_without(g, slot);
+	spin_unlock_irqrestore(&g->lock, flags);
+	if (!enough) {
+		pav_reached("a drive that stalls is kept: another is missing");
+		pav_log(PAV_WARN, "%s: drive %u (%s) stalls, for %u s now; it is kept, since another is missing", g->name, slot, g->drives[slot].path, seconds);
+		return;
+	}
+	pav_reached("drive failed because it stalls");
+	scnprintf(text, sizeof(text), "it stalls: for %u s it has not read and written one block, while the others did", seconds);
+	pav_group_fail_drive(g, slot, PAV_LOSS_ERRED, text);
 }
 
 void pav_group_verified(struct pav_group *g)

@@ -179,7 +179,7 @@ u64 pav_group_members(struct pav_group *g, u32 seg);
 bool pav_group_usable(struct pav_group *g, u64 members);
 
 enum pav_loss_reason {
-	PAV_LOSS_ERRED,			/* it failed a write, or too many reads */
+	PAV_LOSS_ERRED,			/* it failed a write, or too many reads, or stalls */
 	PAV_LOSS_AWAY,			/* it vanished: it may come home */
 	PAV_LOSS_BY_HAND,		/* the administrator wants it out */
 };
@@ -190,6 +190,8 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_
 void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why);
 /* A cell of it had to be rebuilt for a reader, though the drive is there. Too many within a minute (pav_error_limit), and it is failed. Any context. */
 void pav_group_cell_bad(struct pav_group *g, unsigned int slot);
+/* It alone has not answered for so long (pav_stall_limit): it is failed, if nothing else is missing. Any context. */
+void pav_group_stalls(struct pav_group *g, unsigned int slot, unsigned int seconds);
 void pav_group_verified(struct pav_group *g);	/* all that is alive was read and is right now: what was counted so far says nothing any more */
 /* True: @erased is covered by superblocks already. False: @w->fn will be called when it is (or when the group is faulted). Any context. */
 bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w);

@@ -302,6 +302,35 @@ static void beat(struct pav_group *g)
 	o->next = (o->next + i) % g->slots;
 }
 
+/*
+ * Rounds go to every drive in turn, whatever else it has to do: so they tell whether it answers. What is counted are beats, by a clock that stands still while
+ * the machine does; and only those that find all other drives answering, asked since. A round that is not done at the next beat may have been unlucky; at the
+ * second it is late.
+ */
+static void find_stalled(struct pav_group *g)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned int limit = READ_ONCE(pav_stall_limit), slot, late = 0, which = 0, seconds;
+
+	for (slot = 0; slot < g->slots; slot++) {
+		struct pav_owner_drive *d = &o->drives[slot];
+
+		/* If it is another drive's round, the one that has the slot now is not asked yet. */
+		d->waits = d->step != STEP_IDLE && counts(g, slot) ? d->waits + 1 : 0;
+		if (d->waits > 1) {
+			late++;
+			which = slot;
+		}
+	}
+	if (late > 1)
+		pav_reached("several drives stall");
+	o->alone = late == 1 ? min(o->alone + 1, o->drives[which].waits - 1) : 0;
+	/* Where all stall, one may look alone for a beat or two: until the others have been asked, and are late. If it may not be failed: another time. */
+	seconds = o->alone + 1;
+	if (limit && seconds > 2 && !(seconds % max(limit, 3u)))
+		pav_group_stalls(g, which, seconds);
+}
+
 static void renew(struct pav_group *g)
 {
 	struct pav_owner *o = &g->owner;
@@ -359,8 +388,10 @@ static void owner_work(struct pav_work *work)
 		let_go(g);
 	} else {
 		renew(g);
-		if (tick && !closing)
+		if (tick && !closing) {
+			find_stalled(g);
 			beat(g);
+		}
 	}
 	if (tick && !closing)
 		pav_timer_arm(&o->timer, o->interval_ns);

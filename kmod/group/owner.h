@@ -31,6 +31,7 @@ struct pav_owner_drive {
 	unsigned int step;	/* enum in owner.c; completions raise it */
 	bool ours;		/* this round's read found our stamp */
 	u64 beat;		/* last written, 0: not known to be there */
+	unsigned int waits;	/* beats in a row that found this round not done */
 	u64 begun, ended;	/* this round: when its read was submitted; its write completed. ns */
 	u64 chain;		/* the round before, if it found our stamp and wrote the next in good time: when it began. 0: it did not */
 	u64 kept;		/* the newest round that found our stamp and wrote the next: when it began */
@@ -53,6 +54,7 @@ struct pav_owner {
 	atomic_t tick;
 	atomic_t in_flight;	/* I/O of rounds whose completion has not returned */
 	unsigned int next;	/* slot the next beat begins at */
+	unsigned int alone;	/* beats in a row that found one drive alone late, the same */
 	struct pav_owner_drive *drives;	/* by slot */
 	struct completion idle;
 

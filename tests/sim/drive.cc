@@ -139,7 +139,7 @@ void Drive::submit(Command command)
 			      (superblock ? latency.superblocks : 1);
 
 	// What takes longer than this is for hang().
-	m.after(1 + m.rng().skewed(std::min<uint64_t>(mean, 2'000'000'000)), [this, id] { complete(id); });
+	m.after(1 + latency.unheard + m.rng().skewed(std::min<uint64_t>(mean, 2'000'000'000)), [this, id] { complete(id); });
 }
 
 void Drive::complete(uint64_t id)

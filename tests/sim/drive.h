@@ -35,6 +35,7 @@ struct Latency {
 	unsigned int inline_percent = 0;
 	unsigned int superblocks = 1;	// they take so many times as long
 	unsigned int slow = 0;	// one in so many takes a hundred times as long; 0: none
+	uint64_t unheard = 0;	// its interrupts are lost: the host looks so long after each command began, and finds it done
 };
 
 // Faults that strike by chance, once in so many commands; 0: never.

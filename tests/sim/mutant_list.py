@@ -217,5 +217,6 @@ MUTANTS = [
     ("a closed group looks open", "kmod/group/owner.c", "o->stamp.state = PAV_OWNER_CLOSED;", "o->stamp.state = PAV_OWNER_OPEN;"),
     ("beats stop when one drive's stamp is bad", "kmod/group/owner.c",
      "\t\tpav_reached(\"owner stamp unreadable\");\n", "\t\treturn false;\n"),
+    ("a drive is failed for what stalls them all", "kmod/group/owner.c", "o->alone = late == 1 ?", "o->alone = late ?"),
     ("what waits for the lease is forgotten", "kmod/group/owner.c", "\tlist_splice_init(&o->held, &held);\n", ""),
 ]

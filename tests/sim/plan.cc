@@ -152,6 +152,17 @@ Plan::Plan(uint64_t seed)
 	const uint64_t least_ns = std::max({std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking, paused});
 
 	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), least_ns / 1'000'000));
+
+	// One that nothing is wrong with must be far from it, also where a beat is short beside what a slow command takes. A drive that was slower than others and is
+	// no suspect any more would still be.
+	Rng stalls(mix64(seed) ^ 0x7374616c6c);	// "stall"
+	const uint64_t slowest = std::min<uint64_t>(std::max(latency.read, latency.write * latency.superblocks) * (latency.slow ? 100 : 1), 2'000'000'000);
+	const uint64_t far = 24 * slowest / (heartbeat_ms * uint64_t{1'000'000}) + 1;
+
+	stall_limit = static_cast<unsigned int>(std::max(stalls.range(3, stalls.percent(60) ? 4 : 10), far));
+	if (stalls.percent(20) || (suspects_slower > 1 && returns))
+		stall_limit = 0;
+	hiccups = stalls.percent(15);
 }
 
 Plan Plan::small(uint64_t round)
@@ -184,6 +195,8 @@ Plan Plan::small(uint64_t round)
 	p.vanish = p.rot = p.bad_blocks = p.absent = p.hang = p.clock_jumps = p.third_loss = p.quick_loss = p.drop_pair_at_end = false;
 	p.rates = {};
 	p.suspects_slower = 1;
+	p.stall_limit = 10;
+	p.hiccups = false;
 	return p;
 }
 
@@ -192,6 +205,7 @@ void Plan::set_engine_parameters() const
 	pav_rebuild_rate_min = pav_rebuild_rate_max = rebuild_rate;
 	pav_evacuate_delay = third_loss ? 1000 : 0;
 	pav_error_limit = error_limit;
+	pav_stall_limit = stall_limit;
 }
 
 std::string Plan::describe() const
@@ -226,6 +240,8 @@ std::string Plan::describe() const
 	out += rates.misdirected_write ? "misdirected-writes " : "";
 	out += hang ? "hang " : "";
 	out += suspects_slower > 1 ? "slower=" + std::to_string(suspects_slower) + " " : "";
+	out += stall_limit ? "stall-limit=" + std::to_string(stall_limit) + " " : "";
+	out += hiccups ? "hiccups " : "";
 	out += clock_jumps ? "clock-jumps " : "";
 	out += quick_loss ? "quick-loss " : "";
 	out += third_loss ? "third-loss " : "";

@@ -61,6 +61,7 @@ struct Plan {
 	std::vector<unsigned int> suspects;	// numbers of drives
 	bool vanish, rot, bad_blocks, absent, hang;
 	unsigned int suspects_slower;		// so many times as slow as the others
+	bool hiccups;				// now and then all drives hang, and then go on
 	bool clock_jumps;			// of the wall clock
 	FaultRates rates;
 	bool third_loss;
@@ -70,6 +71,7 @@ struct Plan {
 	bool secret_harm() const { return rot || bad_blocks || rates.lost_write || rates.misdirected_write; }
 	unsigned int newcomers;			// drives that are there, and in no group yet: members come and go
 	unsigned int error_limit;		// cells of a drive healed before it is failed; 0: never
+	unsigned int stall_limit;		// beats that a drive may leave out before it is failed; 0: for ever
 	unsigned int rebuild_rate;		// MiB a second; 0: no limit
 	bool drop_pair_at_end;			// verify once more without two drives
 };

@@ -602,7 +602,7 @@ void pav_engine_info(struct pav_engine *e, struct pav_group_info *out)
 	out->missing = 1;
 }
 
-unsigned int pav_rebuild_rate_min, pav_rebuild_rate_max, pav_evacuate_delay, pav_error_limit;
+unsigned int pav_rebuild_rate_min, pav_rebuild_rate_max, pav_evacuate_delay, pav_error_limit, pav_stall_limit;
 
 int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err *err)
 {

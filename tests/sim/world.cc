@@ -93,6 +93,7 @@ void World::power_on(bool may_fail_allocations)
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
 	said_faulted_ = false;
 	telling_ = 0;
+	stalls_until_ns_ = 0;
 	writes_forbidden_ = nullptr;
 	lives_++;
 	for (auto &drive : drives_)
@@ -409,6 +410,8 @@ void World::life(bool last)
 	const bool orderly = last || rng_.percent(plan_.orderly_percent);
 
 	users_work("the users' work", goal);
+	if (plan_.hang && stall_limit_ns() && rng_.percent(40) && stall() == Outcome::cut)
+		return cut();
 	if (!orderly) {
 		// Not right after a completion: that would be always the same kind of moment.
 		cut_at_ = machine_->events_run() + rng_.below(200);
@@ -660,6 +663,8 @@ void World::on_event(void *host, enum pav_event type, const char *volume, int sl
 		world.tally_["cells healed"]++;
 	if (type == PAV_EVENT_DRIVE_FAILED)
 		world.tally_["drives found failed"]++;
+	if (type == PAV_EVENT_DRIVE_FAILED && text && std::string_view(text).find("stalls") != std::string_view::npos)
+		world.tally_["drives failed for stalling"]++;
 	// Not if it had vanished before: then that is why it is out.
 	if (type == PAV_EVENT_DRIVE_FAILED && text && std::string_view(text).find("administrator") != std::string_view::npos)
 		world.taken_out_ = true;

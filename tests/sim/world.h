@@ -62,6 +62,11 @@ protected:
 	// ---- drives (world_drives.cc) ----
 	void arm_faults();
 	void fault_turn();
+	uint64_t stall_limit_ns() const;
+	uint64_t hang_ns();
+	void hang(unsigned int drive, uint64_t ns, bool reset);
+	Outcome stall();
+	void hiccup(uint64_t after_ns);
 	void set_clock();
 	void vanish(unsigned int drive);
 	void tell_later(unsigned int drive, uint64_t mean_ns);
@@ -100,6 +105,7 @@ protected:
 	bool changing_ = false;		// somebody changes the members
 	static constexpr unsigned int nobody = ~0U;
 	unsigned int asked_for_ = nobody;	// the drive that may come home is being looked at
+	uint64_t stalls_until_ns_ = 0;	// a suspect may be failed for it up to then
 	unsigned int telling_ = 0;	// calls that tell the engine of a drive gone
 	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen
 	uint64_t cuts_ = 0, lives_ = 0, events_ = 0, alloc_failures_ = 0;

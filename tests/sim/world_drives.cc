@@ -16,13 +16,72 @@ void World::set_clock()
 	machine_->after(rng_.skewed(50'000'000), [this] { set_clock(); });
 }
 
+// So long a drive may stall; 0: for ever, or for longer than users have patience.
+uint64_t World::stall_limit_ns() const
+{
+	const uint64_t ns = uint64_t{plan_.stall_limit} * plan_.heartbeat_ms * 1'000'000;
+
+	return ns <= 1'000'000'000 ? ns : 0;
+}
+
+uint64_t World::hang_ns()
+{
+	const uint64_t limit_ns = stall_limit_ns();
+
+	return limit_ns && rng_.percent(10) ? limit_ns + rng_.skewed(limit_ns) : rng_.skewed(20'000'000);
+}
+
+void World::hang(unsigned int s, uint64_t ns, bool reset)
+{
+	trace_.add(machine_->now_ns(), "hang", s, ns, reset);
+	harmed_ |= reset || plan_.stall_limit;
+	// Its last round may be found not to be done a while after.
+	stalls_until_ns_ = std::max(stalls_until_ns_, machine_->now_ns() + ns + uint64_t{3} * plan_.heartbeat_ms * 1'000'000);
+	drives_[s]->hang(machine_->now_ns() + ns, reset);
+}
+
+// A drive hangs for longer than it may, while users are at work. If it is in use, and is the only one, it is failed for that.
+World::Outcome World::stall()
+{
+	const unsigned int s = rng_.pick(suspects_);
+	const uint64_t asked_after = (drives_.size() / 3 + 2) * plan_.heartbeat_ms * 1'000'000;
+	const uint64_t until = machine_->now_ns() + stall_limit_ns() + asked_after + rng_.skewed(stall_limit_ns());
+
+	hang(s, until - machine_->now_ns(), rng_.percent(30));
+	tally_["faults: drives that stall"]++;
+	// Users who do not come to wait for it need not be looked at for so long.
+	const uint64_t enough = load_.completed() + plan_.requests_a_life + 50 * plan_.users;
+
+	return run_until("a drive stalls", [&] { return machine_->now_ns() >= until || load_.completed() >= enough; });
+}
+
+// Something all drives depend on stops, and goes on: nothing is wrong with any of them.
+void World::hiccup(uint64_t after_ns)
+{
+	machine_->after(after_ns, [this] {
+		const uint64_t ns = hang_ns();
+
+		if (!ending_faults_ && !lost_third_) {
+			trace_.add(machine_->now_ns(), "hiccup", ns);
+			for (auto &drive : drives_)
+				if (!drive->hangs())
+					drive->hang(machine_->now_ns() + ns, false);
+			tally_["faults: all drives hang"]++;
+		}
+		hiccup(ns + rng_.skewed(20'000'000 + 4 * ns));
+	});
+}
+
 void World::arm_faults()
 {
+	if (plan_.hiccups)
+		hiccup(rng_.skewed(20'000'000));
 	if (suspects_.empty())
 		return;
 	for (const unsigned int s : suspects_) {
 		drives_[s]->rates = plan_.rates;
 		harmed_ |= plan_.rates.write_error || plan_.rates.lost_write || plan_.rates.misdirected_write;
+		harmed_ |= plan_.suspects_slower > 1 && plan_.stall_limit;
 		drives_[s]->latency.read = plan_.latency.read * plan_.suspects_slower;
 		drives_[s]->latency.write = plan_.latency.write * plan_.suspects_slower;
 	}
@@ -42,11 +101,8 @@ void World::fault_turn()
 		vanish(s);
 	} else if (plan_.hang && !drive.gone() && !drive.hangs() && rng_.percent(10)) {
 		const bool reset = rng_.percent(50);
-		const uint64_t ns = rng_.skewed(20'000'000);
 
-		trace_.add(machine_->now_ns(), "hang", s, ns, reset);
-		harmed_ |= reset;
-		drive.hang(machine_->now_ns() + ns, reset);
+		hang(s, hang_ns(), reset);
 	} else if (!drive.gone() && (plan_.rot || plan_.bad_blocks)) {
 		for (uint64_t n = 1 + rng_.skewed(3); n; n--) {
 			const uint64_t block = drive.written_below(drive.blocks(), rng_);
@@ -172,6 +228,8 @@ bool World::nothing_is_missing()
 	struct pav_group_info info {};
 
 	if (std::any_of(suspects_.begin(), suspects_.end(), [this](unsigned int s) { return drives_[s]->gives_up(); }))
+		return false;
+	if (plan_.stall_limit && machine_->now_ns() < stalls_until_ns_)
 		return false;
 	return !lacks_drives(engine_, info) && info.state != PAV_GROUP_FAULTED && !telling_;
 }
