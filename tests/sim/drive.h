@@ -92,6 +92,7 @@ public:
 	void plug() { gone_ = false; }
 	void rot(uint64_t block, Rng &rng);	// flips bits at rest
 	void make_unreadable(uint64_t block);	// reads fail until it is written
+	bool unreadable(uint64_t block) const { return unreadable_.count(block) != 0; }
 	// Nothing completes until @until_ns. Then all that waited does: as if it had only been slow, or, @reset, with an error, as when the host gives up
 	// and resets the drive; what was written by then nobody knows. A command that hangs for ever is one whose host gives up late.
 	void hang(uint64_t until_ns, bool reset);

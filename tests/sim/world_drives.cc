@@ -231,6 +231,9 @@ bool World::nothing_is_missing()
 		return false;
 	if (plan_.stall_limit && machine_->now_ns() < stalls_until_ns_)
 		return false;
+	// An owner stamp that cannot be read is written anew when its drive's turn comes, which may take seconds after a drive came home.
+	if (std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->unreadable(PAV_OWNER_CELL); }))
+		return false;
 	return !lacks_drives(engine_, info) && info.state != PAV_GROUP_FAULTED && !telling_;
 }
 
