@@ -4,6 +4,10 @@
 
 #include <algorithm>
 
+extern "C" {
+#include "format/format.h"
+}
+
 namespace pav::sim {
 
 // Now and then the wall clock is set, by years, and back; or the battery was empty, and it is 1970.
