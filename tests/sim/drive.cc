@@ -229,6 +229,7 @@ void Drive::write_completes(Command &command, uint64_t id)
 		stats_.write_errors++;
 	}
 	if (command.error) {
+		write_failed_ns_ = m.now_ns();
 		if (command.error != -ENODEV)
 			for (unsigned int i = 0; i < command.cells; i++)
 				if (rng.percent(50))
@@ -326,6 +327,13 @@ void Drive::power_cut(Rng &rng, unsigned int keep_percent, unsigned int shorn_pe
 bool Drive::hangs() const
 {
 	return Machine::current() && Machine::current()->now_ns() < hangs_until_ns_;
+}
+
+bool Drive::has_failed(uint64_t since_ns) const
+{
+	if (write_failed_ns_ && Machine::current()->now_ns() < write_failed_ns_ + since_ns)
+		return true;
+	return std::any_of(commands_.begin(), commands_.end(), [](const auto &entry) { return entry.second.error != 0; });
 }
 
 void Drive::hang(uint64_t until_ns, bool reset)

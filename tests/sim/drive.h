@@ -10,6 +10,7 @@
 #include "engine_c.h"
 #include "prng.h"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
@@ -99,7 +100,9 @@ public:
 	bool hangs() const;
 	// There are commands that its host has given up, or will.
 	bool gives_up() const { return hangs() || (!commands_.empty() && commands_.begin()->first < reset_below_); }
-	void starts() { hangs_until_ns_ = 0; }	// with its machine, whose time begins anew
+	// There are writes that have failed, and their host does not know yet; or has known for less than @since_ns: what was written together is judged together.
+	bool has_failed(uint64_t since_ns) const;
+	void starts() { hangs_until_ns_ = write_failed_ns_ = 0; }	// with its machine, whose time begins anew
 	bool written(uint64_t block) const { return media_[block] != nullptr || cache_.count(block) != 0; }
 	uint64_t written_below(uint64_t limit, Rng &rng) const;	// some block that holds something, or @limit
 
@@ -144,6 +147,7 @@ private:
 	std::set<uint64_t> unreadable_;
 	std::map<uint64_t, Command> commands_;		// in flight, by number
 	uint64_t next_command_ = 1, order_ = 1, activity_ = 0;
+	uint64_t write_failed_ns_ = 0;
 	uint64_t hangs_until_ns_ = 0, reset_below_ = 0;	// commands with a lower number than that are given up
 	DriveStats stats_;
 };
