@@ -68,7 +68,7 @@ void pav_gc_want(void *gc);		/* any context: there may be something to do */
 void pav_gc_start(struct pav_gc *gc);	/* the group is open */
 void pav_gc_stop(struct pav_gc *gc);	/* process; while checkpoints still run */
 void pav_gc_free(struct pav_gc *gc);
-/* Waits until it uses no volume any more that was not LIVE at the call. Process context; the checkpoint's lock not held. */
+/* Waits until it uses no volume any more that was not LIVE at the call, and reads no segment any more that was dead. Process context; the checkpoint's lock not held. */
 void pav_gc_barrier(struct pav_gc *gc);
 
 #endif

@@ -98,6 +98,8 @@ static void let_leave(struct pav_rebuild *r)
 		/* The table on the drives may still call segments in use that have become free since; whoever opens the group goes by that. */
 		if (pav_checkpoint_run(r->ckpt) || pav_group_slot_used(g, slot))
 			continue;
+		/* A segment may have died while the garbage collector reads it. */
+		pav_gc_barrier(r->gc);
 		/* Who has found something there in the map of before; then what is healed after its reader was answered, or discarded. */
 		pav_map_wait_readers(r->map);
 		pav_recon_pool_drain(g);

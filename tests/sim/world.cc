@@ -137,10 +137,11 @@ void World::cut()
 }
 
 // Of virtual time: then a thing is stuck. On a machine that puts threads aside for 4 us of each step they take, only after twice as much, and so on. And a
-// group that wins little with each checkpoint gives up after as many as it has segments: where a superblock takes a few ms, that is a while.
+// group that wins little with each checkpoint gives up after as many as it has segments: where a superblock takes a few ms, that is a while. And a replay
+// reads cell by cell what cannot be read at once: from a drive that is a hundred times slower than others, and has bad blocks, that takes minutes.
 uint64_t World::patience_ns() const
 {
-	return 20 * second_ns * (1 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0) + plan_.latency.superblocks / 40);
+	return 20 * second_ns * (1 + plan_.suspects_slower * plan_.latency.read / 2'000'000 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0) + plan_.latency.superblocks / 40);
 }
 
 World::Outcome World::run_until(const char *what, const std::function<bool()> &done)
