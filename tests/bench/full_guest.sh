@@ -43,11 +43,11 @@ work() {
 }
 
 setup
-# Overwritten in larger pieces, which is quicker; to the collector it is the same. In the last two turns it should have as much to do: a turn is most of
-# what is free.
+# A turn is most of what is free; from the second on the collector should have as much to do as it ever will. In pieces as small as the works': of
+# larger ones a segment holds fewer, more die together, and it would have less to do.
 for turn in 1 2 3; do
 	before=$(group_number moved_cells)
-	overwrite --name=age --rw=randwrite --bs=16k --iodepth=16 --io_size=512m
+	overwrite --name=age --rw=randwrite --bs=4k --iodepth=32 --io_size=512m
 	sleep 1
 	echo "STEP $TARGET: overwritten at random, turn $turn of 512 MiB: moved $((($(group_number moved_cells) - before) / 1311)) % of that"
 done

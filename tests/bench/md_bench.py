@@ -222,8 +222,8 @@ def table(entries):
 
     def speed(e):
         return 1 / e["seconds"] if "seconds" in e else e["kib_per_s"]
-    lines = ["instructions a request (seq…: a KiB), fio's included; drive reads+writes for each block of the user's (rebuild…: virtual seconds; "
-             "for each block alive)",
+    lines = ["instructions a request (seq…: a KiB), fio's included; drive reads+writes for each block of the user's",
+             "rebuild…: virtual seconds from the loss to the end; drive reads+writes for each block alive",
              f"{'work':<21} {'raw':>7} {'md':>8} {'reads+wr.':>10} {'pav':>8} {'reads+wr.':>10} {'pav/md':>7}  goals"]
     for work, goals in ROWS.items():
         raw, md, pav = by.get((work, "raw")), by.get((plain(work), "md")), by.get((work, "pav"))
@@ -238,7 +238,7 @@ def table(entries):
         lines += [f"…-full: {e['alive_percent']} % of the space for data (16 of 18 drives) is alive, {e['alive_percent'] * 16 / 18:.1f} % of raw; "
                   f"reserve {e['reserve_percent']} %; the collector moved, for each block of the user's: " +
                   ", ".join(f"{e['moved']:.2f} ({plain(e['work'])})" for e in collected)]
-        lines += [f"{e['work']}: nothing was moved: the collector was not at work, and this is no figure of a full group" for e in collected if not e["moved"]]
+        lines += [f"{e['work']}: the collector moved nothing: this is no figure of a full group" for e in collected if not e["moved"]]
     return "\n".join(lines)
 
 

@@ -12,6 +12,11 @@ counters() {
 	awk '{ r += $3; w += $7 } END { printf "DRIVES %d %d\n", r, w }' /sys/block/n[0-9]*/stat
 }
 
+# Milliseconds in which the processor had nothing to do.
+idle_ms() {
+	awk '/^cpu / { print $5 * 10 }' /proc/stat
+}
+
 # Seconds from the last loss to the end of the rebuild after it; nothing, if that has not come.
 rebuilt_in() {
 	dmesg | awk -v lost="$LOST" -v rebuilt="$REBUILT" '{ t = $0; sub(/^\[ */, "", t); sub(/\].*/, "", t) }
@@ -23,14 +28,17 @@ rebuild() {
 	spare "$3" || failed "there is no spare"
 	sleep 2
 	counters
+	idle=$(idle_ms)
 	lose "$2" || failed "a drive could not be taken out of use"
 	for ((turn = 0; turn < 600; turn++)); do
 		[ -n "$(rebuilt_in)" ] && break
 		sleep 0.5
 	done
+	idle=$(($(idle_ms) - idle))
 	counters
 	[ -n "$(rebuilt_in)" ] || failed "no rebuild came to its end"
-	dmesg | grep -E "$LOST|$REBUILT" | tail -2
+	dmesg | awk -v lost="$LOST" '$0 ~ lost { said = "" } { said = said $0 "\n" } END { printf "%s", said }'
+	echo "STEP $TARGET: $1: the processor was idle for $idle ms"
 	echo "REBUILD $TARGET $1 $(rebuilt_in) $4"
 }
 

@@ -24,7 +24,7 @@ failed() {
 # Drives in use have been written before. A memory-backed one takes memory for each page when that is first written, so
 # each is written in full first: what is measured is the target, not the guest's memory management.
 make_drives() {
-	echo "STEP $TARGET: making $DRIVES drives of $DRIVE_MIB MiB, and writing each once"
+	echo "STEP $TARGET: making $((DRIVES + SPARES)) drives of $DRIVE_MIB MiB, and writing each once"
 	modprobe null_blk nr_devices=0
 	for ((i = 0; i < DRIVES + SPARES; i++)); do
 		n=$(printf 'n%02d' "$i")
