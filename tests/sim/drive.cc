@@ -20,7 +20,7 @@ CellRef make_cell(const void *from)
 {
 	if (std::memcmp(from, zeroes.data(), cell_bytes) == 0)
 		return nullptr;
-	auto cell = std::make_shared<Cell>();
+	auto cell = std::make_shared_for_overwrite<Cell>();
 
 	std::memcpy(cell->data(), from, cell_bytes);
 	return cell;
@@ -261,7 +261,7 @@ void Drive::apply(uint64_t block, const CellRef &data, bool durable, uint64_t co
 	}
 }
 
-CellRef Drive::peek(uint64_t block) const
+const CellRef &Drive::peek(uint64_t block) const
 {
 	const auto it = cache_.find(block);
 

@@ -121,7 +121,7 @@ public:
 	uint64_t activity() const { return activity_; }	// commands submitted and completed
 
 	// What a read would return now; null: zeroes. For tests and checkers.
-	CellRef peek(uint64_t block) const;
+	const CellRef &peek(uint64_t block) const;	// until the next command completes
 	// A copy of everything at rest, for "was anything written?" and for stale drives. No command may be in flight.
 	std::vector<CellRef> snapshot() const;
 	void restore(std::vector<CellRef> content);

@@ -16,14 +16,23 @@ struct Head {
 	uint64_t magic, volume, lba, version;
 };
 
+// Four generators side by side: one alone waits for its own multiplications.
 void fill(std::span<uint8_t> out, const Head &head)
 {
-	uint64_t x = mix64(head.volume ^ mix64(head.lba ^ mix64(head.version)));
-
-	std::memcpy(out.data(), &head, sizeof head);
-	for (size_t i = sizeof head; i < out.size(); i += sizeof x) {
+	const uint64_t seed = mix64(head.volume ^ mix64(head.lba ^ mix64(head.version)));
+	uint64_t a = seed, b = mix64(seed), c = mix64(seed + 1), d = mix64(seed + 2);
+	const auto next = [&out](uint64_t &x, size_t at) {
 		x = x * 6364136223846793005 + 1442695040888963407;
-		std::memcpy(out.data() + i, &x, sizeof x);
+		std::memcpy(out.data() + at, &x, sizeof x);
+	};
+
+	static_assert(sizeof head == 4 * sizeof a);
+	std::memcpy(out.data(), &head, sizeof head);
+	for (size_t i = sizeof head; i + sizeof head <= out.size(); i += sizeof head) {
+		next(a, i);
+		next(b, i + 8);
+		next(c, i + 16);
+		next(d, i + 24);
 	}
 }
 
