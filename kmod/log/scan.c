@@ -123,31 +123,100 @@ static u8 gf_mul(u8 a, u8 b)
 	return product;
 }
 
-/*
- * The first bytes of a header, rebuilt with P and rebuilt with Q. Could one data cell, whichever, be wrong as well? Let its error be e, its coefficient
- * c = g^j: P gives h + e, Q gives h + c e. So h = (with P) + (the difference) / (1 + c): one factor for all bytes, and the magic tells. It may be right, and
- * what follows is not: then they differ there.
- */
-static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
+/* The first bytes of a cell, as they lie there. */
+static u32 first_bytes(const void *cell)
+{
+	u32 bytes;
+
+	memcpy(&bytes, cell, sizeof(bytes));
+	return bytes;
+}
+
+static u32 magic_bytes(void)
 {
 	const __le32 magic = cpu_to_le32(PAV_STRIPE_MAGIC);
-	u8 off[sizeof(magic)] = {}, diff[sizeof(magic)] = {};
-	unsigned int i, at = 0;
 
-	for (i = 0; i < sizeof(magic); i++) {
-		off[i] = with_p[i] ^ ((const u8 *)&magic)[i];
-		diff[i] = with_p[i] ^ with_q[i];
-		if (diff[i])
-			at = i;
-	}
-	if (!diff[at])
-		return !memcmp(with_p, &magic, sizeof(magic)) && memcmp(with_p, with_q, PAV_RAID6_GRAIN);
-	if (!off[at])
+	return first_bytes(&magic);
+}
+
+/*
+ * The magic of a header, rebuilt with P and rebuilt with Q, which differ. Could one data cell, whichever, be wrong as well? Let its error be e, its coefficient
+ * c = g^j: P gives h + e, Q gives h + c e. So h = (with P) + (the difference) / (1 + c): one factor for all bytes, and the magic tells.
+ */
+static bool one_cell_from_magic(u32 with_p, u32 with_q)
+{
+	const u32 off = with_p ^ magic_bytes(), diff = with_p ^ with_q;
+	unsigned int i, at = diff & 0xffff ? (diff & 0xff ? 0 : 8) : (diff & 0xff0000 ? 16 : 24);
+
+	if (!(u8)(off >> at))
 		return false;
-	for (i = 0; i < sizeof(magic); i++)
-		if (gf_mul(off[i], diff[at]) != gf_mul(off[at], diff[i]))
+	for (i = 0; i < 32; i += 8)
+		if (gf_mul(off >> i, diff >> at) != gf_mul(off >> at, diff >> i))
 			return false;
 	return true;
+}
+
+/* Of the same, the first bytes. They may be right, and what follows is not: then they differ there. */
+static bool one_more_wrong(const u8 *with_p, const u8 *with_q)
+{
+	u32 p = first_bytes(with_p), q = first_bytes(with_q);
+
+	if (p == q)
+		return p == magic_bytes() && memcmp(with_p, with_q, PAV_RAID6_GRAIN);
+	return one_cell_from_magic(p, q);
+}
+
+/* Four elements of the field of raid6/ times g */
+static u32 times_g(u32 x)
+{
+	return (x << 1 & 0xfefefefe) ^ (x >> 7 & 0x01010101) * 0x1d;
+}
+
+/* The first bytes of column @c, counted from @at's; 0 if it could not be read. */
+static u32 first_read(struct pav_scan *s, const struct pav_scan_at *at, u32 c)
+{
+	c = (at->c0 + c) % at->set->n;
+	return s->unread[c] & (1u << at->i) ? 0 : first_bytes(pav_scan_cell(s, c, at->i));
+}
+
+/* Nothing was ever written to this row, it seems: whatever is rebuilt from it is zero. */
+static bool is_blank(struct pav_scan *s, const struct pav_scan_at *at)
+{
+	u32 c, bytes = 0;
+
+	for (c = 0; c < at->set->n; c++)
+		bytes |= first_read(s, at, c);
+	return !bytes;
+}
+
+/*
+ * The widths that a stripe could have whose header is to be rebuilt here, as bits: judged by the magic alone, for all widths in one pass, since most rows that
+ * are looked at never held one. Cells that could not be read count as wrong ones.
+ */
+static u64 possible_widths(struct pav_scan *s, const struct pav_scan_at *at)
+{
+	u32 sum = 0, weighted = 0, w, j;
+	const u32 magic = magic_bytes();
+	u64 widths = 0;
+
+	for (w = PAV_MIN_WIDTH; w <= at->set->n; w++) {
+		u32 with_p = first_read(s, at, w - 2), with_q = first_read(s, at, w - 1);
+
+		/* The data cell that a stripe of this width has and a narrower one has not. */
+		if (w > 3) {
+			u32 d = first_read(s, at, w - 3);
+
+			sum ^= d;
+			for (j = 0; j < w - 3; j++)
+				d = times_g(d);
+			weighted ^= d;
+		}
+		with_p ^= sum;
+		with_q ^= weighted;
+		if (with_p == magic || with_q == magic || (with_p != with_q && one_cell_from_magic(with_p, with_q)))
+			widths |= BIT_ULL(w);
+	}
+	return widths;
 }
 
 /* Looks at the first bytes only: trusting all other cells; then all but P; then all but any one. */
@@ -169,11 +238,12 @@ static bool promising(struct pav_scan *s, const struct pav_scan_at *at, u32 w)
 const struct pav_d_stripe *pav_scan_guess(struct pav_scan *s, const struct pav_scan_at *at)
 {
 	const struct pav_d_stripe *h = (const struct pav_d_stripe *)s->scratch[0];
+	u64 widths = is_blank(s, at) ? 0 : possible_widths(s, at);
 	int other;
 	u32 w;
 
 	for (w = PAV_MIN_WIDTH; w <= at->set->n; w++) {
-		if (!promising(s, at, w))
+		if (!(widths & BIT_ULL(w)) || !promising(s, at, w))
 			continue;
 		for (other = -1; other < (int)w; other++) {
 			if (!other || !rebuild_header(s, at, w, PAV_CELL_BYTES, other))

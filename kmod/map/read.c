@@ -15,47 +15,6 @@ struct pav_repair {
 	void *buf;
 };
 
-/* One entry, as it is or was at one moment: writers pass through PAV_BUSY_LOC. */
-static u64 entry_read(const struct pav_d_entry *e, u32 *crc)
-{
-	u64 loc;
-
-	for (;;) {
-		loc = le64_to_cpu(READ_ONCE(e->loc));
-		smp_rmb();
-		*crc = le32_to_cpu(READ_ONCE(e->crc));
-		smp_rmb();
-		if (loc != PAV_BUSY_LOC && loc == le64_to_cpu(READ_ONCE(e->loc)))
-			return loc;
-		cpu_relax();
-	}
-}
-
-/* The same without pins or locks. WALK_WAIT: not all of it is in memory, or it changed as we looked. */
-static enum walk leaf_peek(struct pav_volume *vol, u64 lba, struct pav_node **leaf, u32 *ident)
-{
-	u64 top = READ_ONCE(vol->top), nr = PAV_TOP_ROOT(top);
-	unsigned int depth = PAV_TOP_DEPTH(top);
-
-	for (;; depth--) {
-		struct pav_node *n;
-
-		if (!nr)
-			return WALK_NONE;
-		n = pav_node_peek(vol->map, nr, ident);
-		if (!n)
-			return WALK_WAIT;
-		if (!depth) {
-			*leaf = n;
-			return WALK_FOUND;
-		}
-		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[child_index(lba, depth)]));
-		smp_rmb();
-		if (READ_ONCE(n->ident) != *ident)
-			return WALK_WAIT;
-	}
-}
-
 /* ---- read ---- */
 
 unsigned int pav_map_enter(struct pav_map *map)
@@ -169,9 +128,10 @@ static bool read_issue(struct pav_req *req, struct pav_node *leaf, const u32 *id
 	const struct pav_d_entry *e = entries(leaf) + req->lba % PAV_LEAF_ENTRIES;
 	unsigned int i = req->next, start = i;
 	u64 first = 0;
+	u32 birth;
 
 	for (; i < req->cells; i++) {
-		u64 loc = entry_read(&e[i], &req->crc[i]);
+		u64 loc = entry_read(&e[i], &req->crc[i], &birth);
 
 		if (ident) {
 			smp_rmb();
@@ -249,7 +209,7 @@ void pav_map_read(struct pav_req *req)
 	bitmap_zero(req->repair, PAV_REQ_MAX_CELLS);
 	atomic_set(&req->pending, 1);
 	req->hint = pav_map_enter(vol->map);
-	switch (leaf_peek(vol, req->lba, &leaf, &ident)) {
+	switch (pav_leaf_peek(vol, req->lba, &leaf, &ident)) {
 	case WALK_FOUND:
 		if (read_issue(req, leaf, &ident)) {
 			read_put(req);
@@ -320,7 +280,7 @@ static void repair_start(struct pav_waiter *w)
 	struct pav_map *map = r->map;
 	u64 lba = r->req->lba + r->idx, loc = 0;
 	struct pav_node *leaf;
-	u32 crc;
+	u32 crc, birth;
 
 	switch (pav_leaf_get(r->req->vol, lba, false, &r->wait, &leaf)) {
 	case WALK_WAIT:
@@ -333,7 +293,7 @@ static void repair_start(struct pav_waiter *w)
 	case WALK_NONE:
 		break;
 	case WALK_FOUND:
-		loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, &crc);
+		loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, &crc, &birth);
 		pav_node_put_look(leaf);
 		break;
 	}

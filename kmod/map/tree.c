@@ -82,6 +82,34 @@ static enum walk make_child(struct pav_volume *vol, struct pav_node *parent, uns
 	return ok ? WALK_FOUND : pav_no_claim(map);
 }
 
+/* Number @idx of interior node @nr, by a look without a pin. False: it is not in memory, or not sure. */
+static bool child_peek(struct pav_map *map, u64 nr, unsigned int idx, u64 *child)
+{
+	struct pav_node *n;
+	u32 ident;
+
+	n = pav_node_peek(map, nr, &ident);
+	if (!n)
+		return false;
+	*child = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[idx]));
+	smp_rmb();
+	return READ_ONCE(n->ident) == ident;
+}
+
+enum walk pav_leaf_peek(struct pav_volume *vol, u64 lba, struct pav_node **leaf, u32 *ident)
+{
+	u64 top = READ_ONCE(vol->top), nr = PAV_TOP_ROOT(top);
+	unsigned int depth;
+
+	for (depth = PAV_TOP_DEPTH(top); nr && depth; depth--)
+		if (!child_peek(vol->map, nr, child_index(lba, depth), &nr))
+			return WALK_WAIT;
+	if (!nr)
+		return WALK_NONE;
+	*leaf = pav_node_peek(vol->map, nr, ident);
+	return *leaf ? WALK_FOUND : WALK_WAIT;
+}
+
 enum walk pav_leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_waiter *w, struct pav_node **leaf)
 {
 	struct pav_map *map = vol->map;
@@ -99,10 +127,16 @@ enum walk pav_leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_
 		nr = PAV_TOP_ROOT(top);
 	}
 	for (depth = PAV_TOP_DEPTH(top);; depth--) {
-		unsigned int idx;
+		unsigned int idx = depth ? child_index(lba, depth) : 0;
+		u64 child;
 
 		if (!nr)
 			return WALK_NONE;
+		/* What only shows the way need not be held. */
+		if (depth && child_peek(map, nr, idx, &child) && child) {
+			nr = child;
+			continue;
+		}
 		n = pav_node_get(map, nr, w);
 		if (!n)
 			return WALK_WAIT;
@@ -114,7 +148,6 @@ enum walk pav_leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_
 			*leaf = n;
 			return WALK_FOUND;
 		}
-		idx = child_index(lba, depth);
 		nr = le64_to_cpu(READ_ONCE(((__le64 *)n->data)[idx]));
 		if (!nr && create) {
 			enum walk walk = make_child(vol, n, idx, &nr);
@@ -158,18 +191,22 @@ static enum walk leaf_get_wait(struct pav_volume *vol, u64 lba, bool create, str
 u64 pav_map_lookup(struct pav_volume *vol, u64 lba, u32 *crc, u32 *birth)
 {
 	struct pav_node *leaf;
-	const struct pav_d_entry *e;
-	unsigned long flags;
+	enum walk walk;
+	u32 ident;
 	u64 loc;
 
+	walk = pav_leaf_peek(vol, lba, &leaf, &ident);
+	if (walk == WALK_NONE)
+		return 0;
+	if (walk == WALK_FOUND) {
+		loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, crc, birth);
+		smp_rmb();
+		if (READ_ONCE(leaf->ident) == ident)
+			return loc;
+	}
 	if (leaf_get_wait(vol, lba, false, &leaf) != WALK_FOUND)
 		return 0;
-	e = entries(leaf) + lba % PAV_LEAF_ENTRIES;
-	spin_lock_irqsave(&leaf->lock, flags);
-	loc = le64_to_cpu(e->loc);
-	*crc = le32_to_cpu(e->crc);
-	*birth = le32_to_cpu(e->birth);
-	spin_unlock_irqrestore(&leaf->lock, flags);
+	loc = entry_read(entries(leaf) + lba % PAV_LEAF_ENTRIES, crc, birth);
 	pav_node_put(vol->map, leaf);
 	return loc;
 }

@@ -31,6 +31,25 @@ static inline u64 entry_write(struct pav_d_entry *e, u64 loc, u32 crc, u32 birth
 	return old;
 }
 
+/* One entry, as it is or was at one moment: writers pass through PAV_BUSY_LOC. No lock. */
+static inline u64 entry_read(const struct pav_d_entry *e, u32 *crc, u32 *birth)
+{
+	u64 loc;
+
+	for (;;) {
+		loc = le64_to_cpu(READ_ONCE(e->loc));
+		smp_rmb();
+		*crc = le32_to_cpu(READ_ONCE(e->crc));
+		*birth = le32_to_cpu(READ_ONCE(e->birth));
+		smp_rmb();
+		if (loc != PAV_BUSY_LOC && loc == le64_to_cpu(READ_ONCE(e->loc)))
+			return loc;
+		cpu_relax();
+	}
+}
+
+/* The leaf without a pin: what is read from it counts if READ_ONCE((*leaf)->ident) is *@ident still. WALK_WAIT: not all of the way is in memory, or it changed. */
+enum walk pav_leaf_peek(struct pav_volume *vol, u64 lba, struct pav_node **leaf, u32 *ident);
 /* The leaf, pinned. WALK_WAIT: @w will be called back, then start again. WALK_CLAIM: a claim is needed, wait for one; only with @create. */
 enum walk pav_leaf_get(struct pav_volume *vol, u64 lba, bool create, struct pav_waiter *w, struct pav_node **leaf);
 

@@ -22,9 +22,9 @@ idle_ms() {
 	awk '/^cpu / { print $5 * 10 }' /proc/stat
 }
 
-# A seed for each: the same places in the same order would be no random writes.
+# A seed for each: the same places in the same order would be no random writes. fio heeds it only without randrepeat.
 overwrite() {
-	fio --filename=$DEV --direct=1 --ioengine=io_uring --size=$REGION --norandommap --randrepeat=1 --randseed=$((++seed)) \
+	fio --filename=$DEV --direct=1 --ioengine=io_uring --size=$REGION --norandommap --randrepeat=0 --randseed=$((++seed)) \
 		--output-format=terse --terse-version=3 "$@" >/tmp/fio.out 2>/tmp/fio.err || sed 's/^/fio: /' /tmp/fio.err
 }
 

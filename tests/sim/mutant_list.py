@@ -186,7 +186,11 @@ MUTANTS = [
     ("drives leave whether there is room or not", "kmod/log/space.c",
      "return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;", "return true;"),
     ("a header is missed where one more cell is wrong past the magic", "kmod/log/scan.c",
-     "return !memcmp(with_p, &magic, sizeof(magic)) && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
+     "return p == magic_bytes() && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
+    ("a header is looked for with P alone", "kmod/log/scan.c",
+     "if (with_p == magic || with_q == magic || (with_p != with_q && one_cell_from_magic(with_p, with_q)))", "if (with_p == magic)"),
+    ("the way down goes by a node that is another by now", "kmod/map/tree.c", "return READ_ONCE(n->ident) == ident;", "return true;"),
+    ("an entry is looked up in a leaf that is another by now", "kmod/map/tree.c", "if (READ_ONCE(leaf->ident) == ident)", "if (true)"),
     ("no claims are kept for control", "kmod/map/cache.c", "map->claim_limit - pav_map_control_claims(map)", "map->claim_limit"),
 
     # ---- two hosts ----
