@@ -218,6 +218,15 @@ static void owner_lost(struct pav_group *g, const struct pav_d_owner *other)
 	pav_work_queue(g->worker, &g->failure_work);
 }
 
+/*
+ * A drive that comes home, or joins, may bring a stamp of an epoch that is not before ours: of an owner from before that was the last to see it, while we took
+ * over from drives that had missed that one. A living owner's changes: so the first look only takes note of it.
+ */
+static bool is_brought(const struct pav_owner_drive *d)
+{
+	return d->brought_beat && le64_to_cpu(d->cell->beat) == d->brought_beat && !memcmp(d->cell->instance, d->brought, sizeof(d->brought));
+}
+
 /* The read of a round is back. True: go on and write. */
 static bool judge(struct pav_group *g, struct pav_owner_drive *d)
 {
@@ -225,12 +234,22 @@ static bool judge(struct pav_group *g, struct pav_owner_drive *d)
 	bool valid = !d->io.error && is_stamp(g, d->cell);
 
 	d->ours = valid && is_ours(o, d->cell);
+	if (valid && d->fresh) {
+		d->fresh = false;
+		if (!d->ours) {
+			memcpy(d->brought, d->cell->instance, sizeof(d->brought));
+			d->brought_beat = le64_to_cpu(d->cell->beat);
+			return false;
+		}
+	}
 	if (d->ours && le64_to_cpu(d->cell->beat) == d->beat) {
 		if (d->chain && d->begun >= d->ended + gap(o))
 			d->proved = d->chain;
 	} else if (d->ours) {
 		/* One of ours, but not the last: a write was lost. It is ours all the same; it proves nothing. */
 		pav_reached("owner stamp older than written");
+	} else if (valid && is_brought(d)) {
+		pav_reached("owner stamp that a drive brought");
 	} else if (valid && le64_to_cpu(d->cell->epoch) >= le64_to_cpu(o->stamp.epoch)) {
 		owner_lost(g, d->cell);
 		return false;
@@ -291,7 +310,8 @@ static void beat(struct pav_group *g)
 		/* Too early a look proves nothing, and would take the place of one that does. */
 		if (d->step == STEP_IDLE && d->dev != READ_ONCE(g->drives[slot].dev)) {
 			d->dev = READ_ONCE(g->drives[slot].dev);
-			d->beat = d->chain = d->kept = d->proved = 0;
+			d->beat = d->chain = d->kept = d->proved = d->brought_beat = 0;
+			d->fresh = true;
 		}
 		if (!usable(g, slot) || d->step != STEP_IDLE || (all && d->chain && now < d->ended + gap(o)))
 			continue;

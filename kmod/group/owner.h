@@ -31,6 +31,9 @@ struct pav_owner_drive {
 	unsigned int step;	/* enum in owner.c; completions raise it */
 	bool ours;		/* this round's read found our stamp */
 	u64 beat;		/* last written, 0: not known to be there */
+	bool fresh;		/* the drive was given the slot, and its stamp has not been read since */
+	u8 brought[16];		/* it came with a stamp of this instance, which is of an owner from before */
+	u64 brought_beat;	/* … while it has this beat */
 	unsigned int waits;	/* beats in a row that found this round not done */
 	u64 begun, ended;	/* this round: when its read was submitted; its write completed. ns */
 	u64 chain;		/* the round before, if it found our stamp and wrote the next in good time: when it began. 0: it did not */

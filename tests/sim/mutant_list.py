@@ -199,6 +199,7 @@ MUTANTS = [
     ("an owner is not given long enough to show", "kmod/group/owner.c", "return fence + fence / 4 + 2 * stamp_interval(w);", "return fence / 2;"),
     ("another host's death is taken for this one's", "kmod/group/owner.c",
      "!memcmp(d->host_id, ours->host_id, sizeof(d->host_id)) &&", "true &&"),
+    ("a stamp that a drive brings along is taken for a rival's", "kmod/group/owner.c", "} else if (valid && is_brought(d)) {", "} else if (false) {"),
     ("an owner does not see that it was replaced", "kmod/group/owner.c",
      "} else if (valid && le64_to_cpu(d->cell->epoch) >= le64_to_cpu(o->stamp.epoch)) {", "} else if (false) {"),
     ("writes go on when the lease is out", "kmod/group/group.c",
