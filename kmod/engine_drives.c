@@ -152,6 +152,16 @@ static int begin_leaving(struct pav_engine *e, unsigned int slot, struct pav_err
 	return error;
 }
 
+/* Members, whether they work or not, that nobody has told to leave: one that failed may still be waiting until nothing lies on it. */
+static unsigned int not_told_to_leave(const struct pav_group *g)
+{
+	unsigned int slot, n = pav_group_staying(g);
+
+	for (slot = 0; slot < g->slots; slot++)
+		n -= READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED && READ_ONCE(g->drives[slot].leave);
+	return n;
+}
+
 int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err)
 {
 	struct pav_group *g = &e->g;
@@ -164,7 +174,8 @@ int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *e
 		error = pav_fail(err, -ENOENT, "group %s has no drive in slot %u", g->name, slot);
 	} else if (state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot))) {
 		error = begin_leaving(e, slot, err);
-	} else if ((state == PAV_DRIVE_FAILED || state == PAV_DRIVE_ACTIVE) && pav_group_staying(g) - 1 < PAV_MIN_DRIVES) {
+	} else if ((state == PAV_DRIVE_FAILED || state == PAV_DRIVE_ACTIVE) && !READ_ONCE(g->drives[slot].leave) &&
+		   not_told_to_leave(g) - 1 < PAV_MIN_DRIVES) {
 		/* ACTIVE: it is gone, and that is not on record yet. */
 		error = pav_fail(err, -EBUSY, "group %s: without drive %u (%s) the group would have fewer than %u drives: replace it", g->name, slot,
 				 g->drives[slot].path, PAV_MIN_DRIVES);

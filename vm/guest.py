@@ -486,6 +486,13 @@ class Guest:
                 raise GuestError(f"{self.spec.name} does not see drive {n} {timeout} s after it was put in")
             time.sleep(0.3)
 
+    def stall_drive(self, n, stalled=True):
+        """From now on drive n takes commands and does not answer (but for one more, perhaps); stalled=False: it answers again, first to what waits."""
+        self._check_drive(n, out=False)
+        rates = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        with self.qmp() as q:
+            q.command("block_set_io_throttle", id=f"nvme{n}", **{**rates, "bps": int(stalled)})
+
     def blank_drive(self, n):
         """Makes drive n read as zeroes, from outside. It must not be in use; the guest need not run."""
         subprocess.run(["fallocate", "--punch-hole", "--offset", "0", "--length", str(self.spec.drive_mib << 20),

@@ -7,6 +7,7 @@ change it is read and compared, past the page cache.
 import json
 import random
 import subprocess
+import time
 
 import pytest
 
@@ -216,6 +217,29 @@ def test_replace(array):
     # The old drive is let go of, and can be taken anew once its records are wiped.
     wait_until(lambda: array.run(f"wipe drives {old} --yes", check=False).code == 0, f"{old} is free", 60, pause=2)
     array(f"add spares {old} to group G")
+    array.wait_states("a spare again", active=DRIVES, spare=1)
+
+
+def test_a_drive_that_stalls_is_failed(array):
+    """It takes commands and never answers, and no I/O fails: the owner's rounds find it. The spare takes over; the group works on meanwhile and after."""
+    n = DRIVES + SPARES         # that took over in the test before; later ones want the others
+    slot, path = array.slot_of(array.path(n)), array.path(n)
+    limit = int(array.guest.sh("cat /sys/module/pavraid/parameters/stall_limit"))
+    array.guest.stall_drive(n)
+    began = time.monotonic()
+    wait_until(lambda: array.drives()[slot]["path"] != path, lambda: f"the spare has the slot of the drive that stalls: {array('show drives')}",
+               limit + 30, pause=0.5)
+    took = time.monotonic() - began
+    array.say(f"a drive that stalls was replaced after {took:.1f} s; stall_limit is {limit} s")
+    assert took > limit / 2, "not at the first late answer"
+    assert "it stalls: " in array.guest.sh("dmesg | tail -50")
+    array.wait_whole("a spare for the one that stalls", active=DRIVES)
+    array.verify("one stalls")
+    array.write()
+    array.verify("written while it stalls")
+    array.guest.stall_drive(n, stalled=False)
+    wait_until(lambda: array.run(f"wipe drives {path} --yes", check=False).code == 0, f"{path} answers, and is free", 180, pause=2)
+    array(f"add spares {path} to group G")
     array.wait_states("a spare again", active=DRIVES, spare=1)
 
 
