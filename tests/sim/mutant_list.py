@@ -138,7 +138,7 @@ MUTANTS = [
     ("in the middle of replay what was alive in renewed segments is forgotten", "kmod/background/checkpoint.c",
      "\t\td[i].live = cpu_to_le32(c->live_snap[first + i]);\n", "\t\td[i].live = d[i].state ? cpu_to_le32(c->live_snap[first + i]) : 0;\n"),
     ("a drive that is gone, and not on record, leaves", "kmod/engine_drives.c",
-     "(state == PAV_DRIVE_FAILED || state == PAV_DRIVE_ACTIVE) && pav_group_staying", "state == PAV_DRIVE_FAILED && pav_group_staying"),
+     "(state == PAV_DRIVE_FAILED || state == PAV_DRIVE_ACTIVE) && !READ_ONCE", "state == PAV_DRIVE_FAILED && !READ_ONCE"),
     ("a volume's record is left out", "kmod/background/checkpoint.c", "\t\tvol->snapped = true;\n", "\t\tvol->snapped = id != 1;\n"),
     ("a change that is durable is said to have failed", "kmod/background/checkpoint.c",
      "\terror = pav_group_commit(c->g, PAV_COMMIT_CHECKPOINT, change_superblock, &m);\n",
