@@ -371,6 +371,11 @@ static void log_fill(void *ctx, struct pav_d_superblock *sb, enum pav_commit wha
 	unsigned long flags;
 	unsigned int i;
 
+	/* A loss is recorded while the checkpoint that ends replay is on its way. Should the power go before that is committed, all this is to be replayed again. */
+	if (!checkpoint && !log->listed) {
+		pav_reached("a loss recorded before replay had ended");
+		return;
+	}
 	spin_lock_irqsave(&log->lock, flags);
 	if (what != PAV_COMMIT_DRIVES)
 		log_reserve(log, what);
@@ -414,6 +419,7 @@ static void log_filled(void *ctx, enum pav_commit what, int error)
 	unsigned long flags;
 
 	spin_lock_irqsave(&log->lock, flags);
+	log->listed |= !error && what == PAV_COMMIT_CHECKPOINT;
 	for (i = 0; i < log->replays; i++) {
 		struct pav_replay_seg *r = &log->replay[i];
 

@@ -171,6 +171,7 @@ struct pav_log {
 	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
 	struct pav_replay_seg replay[2 * PAV_REPLAY_MAX];	/* those that the checkpoint under way drops are among them */
 	unsigned int replays, replay_most;	/* how many of them, and how many there are before a checkpoint shortens the list */
+	bool listed;			/* the superblocks have the list of this opening: the checkpoint that ended replay is committed */
 	unsigned int reserve_target, reserved;	/* how many of them are to be unopened; how many the last commit that was to add some did add */
 	bool unlogged;			/* cells have died since the last snapshot that no replay would find dead */
 

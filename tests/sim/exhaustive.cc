@@ -393,17 +393,27 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 		drives_[d]->restore(std::move(drives[d]));
 	load_.restore(point.users);
 	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
-	suspects_.clear();
+	suspects_ = point.lost;
 	controls_ = 0;
 	power_on(false);
 }
 
-// Opens the group in the state and reads back all there is. Every fourth time once more, without two drives; every eighth, users go on to work after it.
-// @replay: gets the recovery's own points.
-void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Point> *replay)
+// Which two to be without in this state: any, but where two are lost already.
+std::vector<unsigned int> Exhaustive::two_drives(const Point &point, const Subset &subset)
 {
 	const uint64_t k = key(point, subset);
 	const unsigned int first = static_cast<unsigned int>(k >> 20) % 4, second = (first + 1 + static_cast<unsigned int>(k >> 40) % 3) % 4;
+
+	return point.lost.empty() ? std::vector{first, second} : point.lost;
+}
+
+// Opens the group in the state and reads back all there is. Every fourth time once more, without two drives; every eighth, users go on to work after it.
+// @replay: gets the recovery's own points; every second such recovery is without two drives.
+void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Point> *replay)
+{
+	const uint64_t k = key(point, subset);
+	const std::vector<unsigned int> two = two_drives(point, subset);
+	const bool without = replay && k % 2;
 	const auto recover = [&](const std::vector<unsigned int> &absent) {
 		if (open(absent) != Outcome::ok)
 			fail("the group does not open");
@@ -416,13 +426,21 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 	alarm(setting_.watchdog_s);
 	prepare(point, subset);
 	activity_ = 0;
+	if (without)
+		suspects_ = two;
 	replay_ = replay;
-	recover({});
+	recover(without ? two : std::vector<unsigned int>{});
 	replay_ = nullptr;
 	cut();
+	if (without) {
+		for (Point &p : *replay)
+			p.lost = two;
+		if (setting_.shared)
+			counts().recoveries_without_two++;
+	}
 	if (!replay && k % 4 == 1) {
 		prepare(point, subset);
-		suspects_ = {first, second};
+		suspects_ = two;
 		recover(suspects_);
 		cut();
 		if (setting_.shared)
@@ -439,7 +457,7 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 		write(0, 12);
 		settle();
 		close();
-		suspects_ = {first, second};
+		suspects_ = two;
 		power_on(false);
 		recover(suspects_);
 		cut();

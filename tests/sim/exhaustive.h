@@ -43,7 +43,7 @@ private:
 struct RoundCounts {
 	std::atomic<uint64_t> points, sampled_points, states, alike;			// pass 1
 	std::atomic<uint64_t> recoveries, replay_points, replay_sampled, replay_states, replay_alike;	// pass 2
-	std::atomic<uint64_t> without_two, lives_after;
+	std::atomic<uint64_t> without_two, lives_after, recoveries_without_two;
 	std::atomic<uint32_t> finished[2];	// jobs that are through with the pass
 };
 
@@ -93,6 +93,7 @@ private:
 		Load::Saved users;
 		uint64_t history;
 		uint64_t hash;		// of the above, without writes
+		std::vector<unsigned int> lost;	// of a recovery without two drives, these
 	};
 
 	void after_event() override;
@@ -102,6 +103,7 @@ private:
 	void explore_here(const Point &point);
 	void cut_replay(const Point &point, const Subset &subset);
 	void check(const Point &point, const Subset &subset, std::vector<Point> *replay);
+	std::vector<unsigned int> two_drives(const Point &point, const Subset &subset);
 	void prepare(const Point &point, const Subset &subset);
 	static std::vector<Unit> units(const Point &point, bool blocks);
 	std::vector<Subset> subsets(const Point &point, bool &sampled);

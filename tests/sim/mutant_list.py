@@ -187,6 +187,7 @@ MUTANTS = [
      "return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;", "return true;"),
     ("a drive that failed and is to leave counts among those that stay", "kmod/engine_drives.c",
      "\t\tn -= READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED && READ_ONCE(g->drives[slot].leave);\n", "\t\t;\n"),
+    ("a loss recorded before replay has ended empties the replay list", "kmod/log/log.c", "if (!checkpoint && !log->listed) {", "if (false) {"),
     ("a header is missed where one more cell is wrong past the magic", "kmod/log/scan.c",
      "return p == magic_bytes() && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
     ("a header is looked for with P alone", "kmod/log/scan.c",
