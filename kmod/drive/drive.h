@@ -16,6 +16,7 @@ struct pav_drive {
 	u64 bad_since_ns;		/* a minute begins in which what is healed is counted; under the group's lock */
 	u32 bad;			/* … that count */
 	u64 generation;			/* the newest superblock it is known to hold; of a FAILED drive, when it left. Under the group's commit_lock */
+	u8 sb_slot;			/* where that lies: the next one goes to the other. Under the group's commit_lock */
 	char path[24];			/* where it was last seen; the end of a long one */
 	atomic64_t reads, writes, read_cells, write_cells, errors, healed;
 };

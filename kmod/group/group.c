@@ -538,7 +538,8 @@ int pav_group_commit(struct pav_group *g, enum pav_commit what, void (*change)(v
 			io->done = sb_written;
 			io->ctx = &c;
 			atomic_inc(&c.pending);
-			pav_group_write(g, slot, io, PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1), 1, cell);
+			/* Never over its newest, whatever the others have: should this one be torn, that must stay. */
+			pav_group_write(g, slot, io, PAV_SB_CELL(!d->sb_slot), 1, cell);
 		}
 		if (atomic_dec_and_test(&c.pending))
 			complete(&c.all);
@@ -550,6 +551,7 @@ int pav_group_commit(struct pav_group *g, enum pav_commit what, void (*change)(v
 				pav_group_io_failed(g, slot, &g->sb_io[slot], "superblock write failed");
 			} else if (targets & BIT_ULL(slot)) {
 				g->drives[slot].generation = le64_to_cpu(g->sb->generation);
+				g->drives[slot].sb_slot = !g->drives[slot].sb_slot;
 			}
 		if (missed)
 			continue;

@@ -58,6 +58,7 @@ int pav_group_take_over(struct pav_group *g, unsigned int slot, unsigned int spa
 	if (ok) {
 		seat(g, slot, s->dev, s->uuid, PAV_DRIVE_ACTIVE);
 		d->generation = s->generation;
+		d->sb_slot = s->sb_slot;
 		set_empty(g, spare);
 	}
 	spin_unlock_irqrestore(&g->lock, flags);

@@ -45,8 +45,8 @@ static int cell_io(struct pav_dev *dev, enum pav_io_op op, u64 block, void *buf)
 /* All cells that say what a drive belongs to. */
 static const u64 label_cells[] = { PAV_SB_CELL(0), PAV_SB_CELL(1), PAV_OWNER_CELL };
 
-/* The newest valid superblock of a drive, into @sb. @cell: room for one more. */
-static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, struct pav_d_superblock *cell, struct pav_err *err)
+/* The newest valid superblock of a drive, into @sb; in which of the two slots it lies, into @at, if that is not NULL. @cell: room for one more. */
+static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, u8 *at, struct pav_d_superblock *cell, struct pav_err *err)
 {
 	const char *why = NULL, *bad = NULL;
 	bool found = false, blank;
@@ -65,8 +65,11 @@ static int read_superblock(struct pav_dev *dev, struct pav_d_superblock *sb, str
 				bad = why;
 			continue;
 		}
-		if (!found || le64_to_cpu(cell->generation) > le64_to_cpu(sb->generation))
+		if (!found || le64_to_cpu(cell->generation) > le64_to_cpu(sb->generation)) {
 			*sb = *cell;
+			if (at)
+				*at = slot;
+		}
 		found = true;
 	}
 	if (bad)
@@ -105,7 +108,7 @@ int pav_group_unchanged(struct pav_group *g)
 		if (!d->dev || (g->gone & BIT_ULL(slot)))
 			continue;
 		/* What cannot be read now can only be older than what could. */
-		error = read_superblock(d->dev, sb, cell, NULL);
+		error = read_superblock(d->dev, sb, NULL, cell, NULL);
 		if (error != -ENOMEM)
 			error = !error && le64_to_cpu(sb->generation) != d->generation ? -EAGAIN : 0;
 	}
@@ -123,7 +126,7 @@ int pav_probe(struct pav_dev *dev, struct pav_probe *out, struct pav_err *err)
 	unsigned int i;
 
 	if (sb && cell)
-		error = read_superblock(dev, sb, cell, err);
+		error = read_superblock(dev, sb, NULL, cell, err);
 	else
 		pav_fail(err, error, "drive %s: out of memory", pav_dev_name(dev));
 	if (!error) {
@@ -279,9 +282,10 @@ int pav_group_may_return(struct pav_group *g, struct pav_dev *dev, unsigned int 
 	int error = -ENOMEM;
 	struct pav_drive *d;
 	unsigned int i;
+	u8 at = 0;
 
 	if (sb && cell)
-		error = read_superblock(dev, sb, cell, err);
+		error = read_superblock(dev, sb, &at, cell, err);
 	else
 		pav_fail(err, error, "drive %s: out of memory", name);
 	if (error)
@@ -301,6 +305,8 @@ int pav_group_may_return(struct pav_group *g, struct pav_dev *dev, unsigned int 
 		error = pav_fail(err, -EINVAL, "group %s: drive %u (%s) did not merely vanish, it failed: replace it", g->name, i, name);
 	else if (le64_to_cpu(sb->generation) < d->generation)
 		error = pav_fail(err, -EINVAL, "group %s: drive %u (%s) is not as it was when it left: wipe it, and add it as a new drive", g->name, i, name);
+	else
+		d->sb_slot = at;	/* no commit looks at it while it is FAILED */
 out:
 	if (sb)
 		pav_free_cells(sb, 1);
@@ -316,16 +322,17 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 	struct pav_d_superblock *all = pav_alloc(sizeof(*all) * max_t(unsigned int, n, 1)), *cell = pav_alloc_cells(1);
 	unsigned int i, j, newest = 0, valid = 0;
 	u64 admit = ~0ULL;
+	u8 *at = pav_alloc(max_t(unsigned int, n, 1));
 	struct pav_err one;
 	int error = -ENOENT;
 
-	if (!all || !cell) {
+	if (!all || !cell || !at) {
 		error = pav_fail(err, -ENOMEM, "out of memory");
 		goto out;
 	}
 	pav_fail(err, error, "no drives were given");
 	for (i = 0; i < n; i++) {
-		int er = read_superblock(drives[i].dev, &all[i], cell, &one);
+		int er = read_superblock(drives[i].dev, &all[i], &at[i], cell, &one);
 
 		/* Not to be taken for a drive that is missing: that would be recorded. */
 		if (er == -ENOMEM) {
@@ -392,6 +399,7 @@ int pav_group_gather(struct pav_group *g, const struct pav_drive_arg *drives, un
 			}
 		g->drives[slot].dev = drives[i].dev;
 		g->drives[slot].generation = le64_to_cpu(all[i].generation);
+		g->drives[slot].sb_slot = at[i];
 		pav_drive_set_path(&g->drives[slot], pav_dev_name(drives[i].dev));
 		admit = min_t(u64, admit, g->drives[slot].generation);
 		g->uneven |= g->drives[slot].generation != le64_to_cpu(all[newest].generation);
@@ -412,5 +420,6 @@ out:
 	if (cell)
 		pav_free_cells(cell, 1);
 	pav_free(all);
+	pav_free(at);
 	return error;
 }

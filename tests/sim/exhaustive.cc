@@ -183,6 +183,7 @@ Exhaustive::Point Exhaustive::look()
 			out.writes.push_back({d, std::move(one.cells)});
 	}
 	out.users = load_.save();
+	out.lost = lost_;
 	return out;
 }
 
@@ -389,22 +390,29 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 
 	for (const auto &[where, cell] : content(point, subset))
 		drives[where.first][where.second] = cell;
-	for (size_t d = 0; d < drives_.size(); d++)
+	for (size_t d = 0; d < drives_.size(); d++) {
 		drives_[d]->restore(std::move(drives[d]));
+		drives_[d]->plug();
+	}
 	load_.restore(point.users);
 	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
 	suspects_ = point.lost;
+	harmed_ = !point.lost.empty();
 	controls_ = 0;
 	power_on(false);
 }
 
-// Which two to be without in this state: any, but where two are lost already.
+// Which two to be without in this state: any, but those that are lost already.
 std::vector<unsigned int> Exhaustive::two_drives(const Point &point, const Subset &subset)
 {
 	const uint64_t k = key(point, subset);
-	const unsigned int first = static_cast<unsigned int>(k >> 20) % 4, second = (first + 1 + static_cast<unsigned int>(k >> 40) % 3) % 4;
+	std::vector<unsigned int> two = point.lost;
 
-	return point.lost.empty() ? std::vector{first, second} : point.lost;
+	if (two.empty())
+		two.push_back(static_cast<unsigned int>(k >> 20) % 4);
+	if (two.size() == 1)
+		two.push_back((two[0] + 1 + static_cast<unsigned int>(k >> 40) % 3) % 4);
+	return two;
 }
 
 // Opens the group in the state and reads back all there is. Every fourth time once more, without two drives; every eighth, users go on to work after it.
@@ -602,10 +610,17 @@ void Exhaustive::fill()
 		fail("simulator: the garbage collector has nothing to do in round %lu", setting_.round);
 }
 
+// The drive is pulled while users are at work: what is written without it is acknowledged when that is on record.
+void Exhaustive::lose(unsigned int drive)
+{
+	lost_ = suspects_ = {drive};
+	vanish(drive);
+}
+
 void Exhaustive::drawn_steps()
 {
 	Rng draw(mix64(setting_.round) ^ 0x7374657073);	// "steps"
-	const bool filled = setting_.round % 4 == 2;
+	const bool filled = setting_.round % 4 == 2, loses = setting_.round % 4 == 3;
 
 	if (filled) {
 		// Until the garbage collector has done it again, now that the power may be cut.
@@ -622,6 +637,8 @@ void Exhaustive::drawn_steps()
 	for (uint64_t step = 0; step < 6 + draw.below(6); step++) {
 		const uint64_t dice = draw.below(100);
 
+		if (loses && step == 3)
+			lose(draw.below(4));
 		if (dice < 70)
 			write(draw.percent(70) ? draw.below(12) : draw.below(240), static_cast<unsigned int>(draw.percent(70) ? draw.range(1, 3) : draw.range(4, 16)));
 		else if (dice < 80)

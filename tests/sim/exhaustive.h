@@ -13,7 +13,8 @@
 // all, and some by chance; such points are counted as sampled. States that are alike, block by block and in what users have seen, are checked once, in
 // whichever process comes first; the recovery of alike states is alike, since its chance begins anew in each.
 //
-// A round is one script. Round 1 is fixed, round 2 and every fourth after it fill the group until the garbage collector works, the others are drawn.
+// A round is one script. Round 1 is fixed, round 2 and every fourth after it fill the group until the garbage collector works, in round 3 and every fourth after
+// it a drive vanishes on the way, the others are drawn.
 #pragma once
 
 #include "world.h"
@@ -93,7 +94,7 @@ private:
 		Load::Saved users;
 		uint64_t history;
 		uint64_t hash;		// of the above, without writes
-		std::vector<unsigned int> lost;	// of a recovery without two drives, these
+		std::vector<unsigned int> lost;	// drives that were lost on the way here, or which a recovery was without
 	};
 
 	void after_event() override;
@@ -120,6 +121,7 @@ private:
 	void first_steps();
 	void drawn_steps();
 	void fill();
+	void lose(unsigned int drive);
 	static uint64_t emptied();
 	void write(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_WRITE, lba, cells); }
 	void unmap(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_UNMAP, lba, cells); }
@@ -131,6 +133,7 @@ private:
 	uint64_t number_ = 0;		// of the point
 	uint64_t activity_ = 0, history_ = 0;
 	unsigned int controls_ = 0;
+	std::vector<unsigned int> lost_;	// by the script
 	std::vector<Point> *replay_ = nullptr;	// where a recovery's points go
 	std::string at_;		// the state's name so far
 	std::map<const Cell *, std::pair<CellRef, uint64_t>> hashes_;

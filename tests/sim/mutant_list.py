@@ -188,6 +188,7 @@ MUTANTS = [
     ("a drive that failed and is to leave counts among those that stay", "kmod/engine_drives.c",
      "\t\tn -= READ_ONCE(g->drives[slot].state) == PAV_DRIVE_FAILED && READ_ONCE(g->drives[slot].leave);\n", "\t\t;\n"),
     ("a loss recorded before replay has ended empties the replay list", "kmod/log/log.c", "if (!checkpoint && !log->listed) {", "if (false) {"),
+    ("a superblock is written over a drive's newest", "kmod/group/group.c", "PAV_SB_CELL(!d->sb_slot)", "PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1)"),
     ("a header is missed where one more cell is wrong past the magic", "kmod/log/scan.c",
      "return p == magic_bytes() && memcmp(with_p, with_q, PAV_RAID6_GRAIN);", "return false;"),
     ("a header is looked for with P alone", "kmod/log/scan.c",
