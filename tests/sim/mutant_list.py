@@ -55,7 +55,7 @@ MUTANTS = [
     ("acknowledged before a failure is durable", "kmod/log/stripe.c",
      "\t\tif (!pav_group_failure_wait(st->stream->log->g, st->erased_slots, &st->wait))\n\t\t\treturn;\n", ""),
     ("superblock always in the same slot", "kmod/group/group.c",
-     "PAV_SB_CELL(le64_to_cpu(g->sb->generation) & 1)", "PAV_SB_CELL(0)"),
+     "PAV_SB_CELL(!d->sb_slot)", "PAV_SB_CELL(0)"),
     ("a third loss goes unnoticed", "kmod/group/group.c",
      "return left < pav_group_needed(g) || pav_group_worst_loss(g, gone) > 2;", "return false;"),
     ("segments freed before the checkpoint is committed", "kmod/background/checkpoint.c",
