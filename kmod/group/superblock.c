@@ -203,7 +203,7 @@ static int create_superblock(const struct pav_drive_arg *drives, unsigned int n,
 	sb->slots = cpu_to_le16(n);
 	sb->reserve_percent = cpu_to_le16(p->reserve_percent ? p->reserve_percent : DEFAULT_RESERVE);
 	for (i = 0; i < n; i++) {
-		struct pav_drive path;
+		struct pav_drive path = {};	/* all of its path goes to the drive */
 
 		pav_make_uuid(sb->members[i].uuid);
 		sb->members[i].state = drives[i].spare ? PAV_DRIVE_SPARE : PAV_DRIVE_ACTIVE;
