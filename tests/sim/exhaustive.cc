@@ -431,7 +431,7 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 
 	if (setting_.shared)
 		std::snprintf(setting_.shared->state[setting_.job], sizeof setting_.shared->state[0], "%s", at_.c_str());
-	alarm(setting_.watchdog_s);
+	watchdog(setting_.watchdog_s);
 	prepare(point, subset);
 	activity_ = 0;
 	if (without)
@@ -472,7 +472,7 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 		if (setting_.shared)
 			counts().lives_after++;
 	}
-	alarm(0);
+	watchdog(0);
 }
 
 // Pass 2: the recovery from this state is cut in its turn.

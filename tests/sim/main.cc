@@ -40,7 +40,7 @@ struct Result {
 
 void on_signal(int number)
 {
-	if (number == SIGALRM)
+	if (number == SIGPROF)
 		pav::sim::fail("no end in sight: an endless loop?");
 	pav::sim::fail("signal %d (%s)", number, strsignal(number));
 }
@@ -60,7 +60,7 @@ void catch_signals()
 		sigaction(number, &action, nullptr);
 	}
 #endif
-	std::signal(SIGALRM, on_signal);
+	std::signal(SIGPROF, on_signal);
 }
 
 template <typename W> Result run_world(uint64_t seed, const Options &o, Tally &tally)
@@ -73,9 +73,9 @@ template <typename W> Result run_world(uint64_t seed, const Options &o, Tally &t
 	report.header = [&](std::FILE *out) {
 		std::fprintf(out, "seed %lu: %s\nreplay: %s --seed %lu -v\n", seed, world.plan().describe().c_str(), o.program.c_str(), seed);
 	};
-	alarm(o.watchdog_s);
+	pav::sim::watchdog(o.watchdog_s);
 	world.run();
-	alarm(0);
+	pav::sim::watchdog(0);
 	world.add_to(tally);
 	report = {};
 	return {world.trace().hash()};
@@ -323,7 +323,7 @@ int main(int argc, char **argv)
 	app.add_option("--seed", o.seed, "run this one alone, in this process");
 	app.add_option("--jobs,-j", o.jobs, "processes")->check(CLI::Range(1, 256));
 	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
-	app.add_option("--watchdog", o.watchdog_s, "seconds of real time a seed may take")->capture_default_str();
+	app.add_option("--watchdog", o.watchdog_s, "seconds of a processor that a seed may take")->capture_default_str();
 	app.add_option("--skip", o.skip, "seeds to leave out")->delimiter(',');
 	pav::sim::ExhaustiveOptions all;
 	bool exhaustive = false;

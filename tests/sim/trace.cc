@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <sys/time.h>
 #include <unistd.h>
 
 namespace pav::sim {
@@ -62,6 +63,13 @@ void Trace::print_tail(std::FILE *out, size_t lines) const
 
 	for (uint64_t i = entries_ - have; i < entries_; i++)
 		print(out, ring_[i % kept]);
+}
+
+void watchdog(unsigned int seconds)
+{
+	const itimerval time{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+
+	setitimer(ITIMER_PROF, &time, nullptr);
 }
 
 FailReport &fail_report()

@@ -52,4 +52,7 @@ struct FailReport {
 };
 FailReport &fail_report();
 
+// After so many seconds of this process's own processor time, from now on, it gets SIGPROF: other work on the machine does not count. 0: never.
+void watchdog(unsigned int seconds);
+
 }  // namespace pav::sim
