@@ -402,10 +402,9 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 	power_on(false);
 }
 
-// Which two to be without in this state: any, but those that are lost already.
-std::vector<unsigned int> Exhaustive::two_drives(const Point &point, const Subset &subset)
+// Which two to be without in the state whose key is @k: any, but those that are lost already.
+std::vector<unsigned int> Exhaustive::two_drives(const Point &point, uint64_t k)
 {
-	const uint64_t k = key(point, subset);
 	std::vector<unsigned int> two = point.lost;
 
 	if (two.empty())
@@ -420,7 +419,7 @@ std::vector<unsigned int> Exhaustive::two_drives(const Point &point, const Subse
 void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Point> *replay)
 {
 	const uint64_t k = key(point, subset);
-	const std::vector<unsigned int> two = two_drives(point, subset);
+	const std::vector<unsigned int> two = two_drives(point, k);
 	const bool without = replay && k % 2;
 	const auto recover = [&](const std::vector<unsigned int> &absent) {
 		if (open(absent) != Outcome::ok)

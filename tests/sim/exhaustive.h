@@ -104,7 +104,7 @@ private:
 	void explore_here(const Point &point);
 	void cut_replay(const Point &point, const Subset &subset);
 	void check(const Point &point, const Subset &subset, std::vector<Point> *replay);
-	std::vector<unsigned int> two_drives(const Point &point, const Subset &subset);
+	static std::vector<unsigned int> two_drives(const Point &point, uint64_t k);
 	void prepare(const Point &point, const Subset &subset);
 	static std::vector<Unit> units(const Point &point, bool blocks);
 	std::vector<Subset> subsets(const Point &point, bool &sampled);

@@ -55,11 +55,10 @@ void print_round(uint64_t round, const RoundCounts &n, unsigned int jobs)
 {
 	const auto how = [&](int pass) { return n.finished[pass] == jobs ? "complete" : "stopped by the clock"; };
 
-	std::printf("round %lu: %lu points (%lu sampled), %lu states checked, %lu alike: %s; recovery cut: %lu recoveries (%lu without two drives), %lu points (%lu sampled), "
-		    "%lu states checked, %lu alike: %s\n",
+	std::printf("round %lu: %lu points (%lu sampled), %lu states checked, %lu alike: %s; recovery cut: "
+		    "%lu recoveries (%lu without two drives), %lu points (%lu sampled), %lu states checked, %lu alike: %s\n",
 		    round, n.points.load(), n.sampled_points.load(), n.states.load(), n.alike.load(), how(0), n.recoveries.load(), n.recoveries_without_two.load(),
-		    n.replay_points.load(),
-		    n.replay_sampled.load(), n.replay_states.load(), n.replay_alike.load(), how(1));
+		    n.replay_points.load(), n.replay_sampled.load(), n.replay_states.load(), n.replay_alike.load(), how(1));
 }
 
 }  // namespace
