@@ -2,8 +2,13 @@
 // The script, its points, and what is checked in each state.
 #include "exhaustive.h"
 
+extern "C" {
+#include "format/format.h"
+}
+
 #include <algorithm>
 #include <ctime>
+#include <numeric>
 #include <sstream>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -13,6 +18,7 @@ namespace pav::sim {
 
 namespace {
 
+constexpr size_t many_subsets = 256;
 constexpr unsigned int samples = 64;	// subsets by chance where there are too many
 constexpr unsigned int torn_samples = 4;	// of blocks, where subsets are of writes
 constexpr int exit_stopped = 4;
@@ -67,17 +73,6 @@ std::vector<std::vector<uint8_t>> all_of(size_t n)
 // ---- what processes share ----
 
 SharedSet::SharedSet() : slots_(shared_memory<std::atomic<uint64_t>>(room)), used_(shared_memory<std::atomic<uint64_t>>(1)) {}
-
-bool SharedSet::contains(uint64_t key) const
-{
-	key |= key == 0;
-	for (size_t i = key % room;; i = (i + 1) % room) {
-		const uint64_t there = slots_[i].load(std::memory_order_relaxed);
-
-		if (there == key || there == 0)
-			return there == key;
-	}
-}
 
 bool SharedSet::claim(uint64_t key)
 {
@@ -144,10 +139,15 @@ bool Exhaustive::something_new()
 void Exhaustive::after_event()
 {
 	if (replay_) {
-		if (something_new())
-			replay_->push_back(look());
+		if (something_new()) {
+			const size_t q = replay_->size();
+			const bool here = wanted_.empty() ? q % recovery_parts == slice().of_recovery : std::to_string(q) == wanted_.at(3);
+
+			replay_->push_back(here ? look() : Point{});
+		}
 	} else if (watching_ && !stopped_ && something_new()) {
 		number_++;
+		trace_.add(machine_->now_ns(), "point", number_);
 		explore();
 	}
 }
@@ -184,6 +184,7 @@ Exhaustive::Point Exhaustive::look()
 	}
 	out.users = load_.save();
 	out.lost = lost_;
+	out.holds_data = holds_data_;
 	return out;
 }
 
@@ -279,6 +280,58 @@ std::vector<Subset> Exhaustive::subsets(const Point &point, bool &sampled)
 
 // ---- what is done at a point ----
 
+uint64_t RoundCounts::slices(unsigned int pass) const
+{
+	return (1 + Exhaustive::shares) * Exhaustive::parts(pass, points);
+}
+
+bool RoundCounts::complete(unsigned int pass) const
+{
+	return finished[pass - 1] == slices(pass);
+}
+
+// All parts with few subsets, and then a share of the others after another. Successive parts lie far apart: each is a golden section further on.
+Exhaustive::Slice Exhaustive::slice() const
+{
+	const uint64_t all = parts(setting_.pass, setting_.shared->rounds[setting_.round].points);
+	uint64_t stride = all * 618 / 1000 + 1;
+
+	while (std::gcd(stride, all) != 1)
+		stride++;
+	const uint64_t i = setting_.slice % all * stride % all, share = setting_.slice / all;
+
+	if (setting_.pass == 1)
+		return {i, 0, 0, share};
+	return {1 + i / (recoveries * recovery_parts), i / recovery_parts % recoveries, i % recovery_parts, share};
+}
+
+// Is subset @i of @all there are at a point of the slice checked?
+bool Exhaustive::Slice::has(const std::vector<Subset> &all, size_t i) const
+{
+	const bool many = all.size() > many_subsets;
+
+	return share == 0 ? !many : many && i % shares == share - 1;
+}
+
+bool Exhaustive::ours_to_explore() const
+{
+	switch (setting_.pass) {
+	case 0: return false;
+	case 1: return number_ % point_parts == slice().point;
+	default: return number_ == slice().point;
+	}
+}
+
+// Ends a child, whose rare branches count.
+void Exhaustive::leave(int status) const
+{
+	const std::vector<Mark> all = marks();
+
+	for (size_t i = 0; i < std::min(all.size(), ExhaustiveShared::max_marks); i++)
+		setting_.shared->marks[i] += all[i].count;
+	_exit(status);
+}
+
 void Exhaustive::explore()
 {
 	at_ = std::to_string(setting_.round) + ":" + std::to_string(number_);
@@ -287,21 +340,10 @@ void Exhaustive::explore()
 			explore_here(look());	// ends the process
 		return;
 	}
-	const Point point = look();
-	bool sampled;
-	const std::vector<Subset> all = subsets(point, sampled);
-	RoundCounts &n = counts();
-
-	if (setting_.pass == 1 && setting_.seen->claim(mix64(setting_.round << 32 ^ number_) ^ 0x706f696e74)) {	// "point"
-		n.points++;
-		n.sampled_points += sampled;
-	}
-	// Whoever comes to a point where all is done need not fork.
-	if (setting_.pass == 1 && std::all_of(all.begin(), all.end(), [&](const Subset &s) {
-		    const uint64_t k = key(point, s);
-		    return !ours(k) || setting_.seen->contains(k);
-	    }))
+	if (!ours_to_explore())
 		return;
+	const Point point = look();
+
 	if (time_is_up()) {
 		stopped_ = true;
 		return;
@@ -313,8 +355,9 @@ void Exhaustive::explore()
 		if (pid < 0)
 			fail("fork: %s", std::strerror(errno));
 		if (pid == 0) {
+			reset_marks();
 			explore_here(point);
-			_exit(0);
+			leave(0);
 		}
 		int status = 0;
 
@@ -362,25 +405,40 @@ void Exhaustive::explore_here(const Point &point)
 			some.push_back(all[sampled ? point.writes.size() + 1 : (size_t{1} << all.front().kept.size()) - 1]);
 		if (all.size() > 2)
 			some.push_back(rng.pick(all));
-		all = std::move(some);
+		const uint64_t chosen = slice().recovery;
+
+		all = chosen < some.size() ? std::vector{some[chosen]} : std::vector<Subset>{};
 	}
-	for (const Subset &subset : all) {
+	for (size_t i = 0; i < all.size(); i++) {
+		if (setting_.pass == 1 && !slice().has(all, i))
+			continue;
+		const Subset &subset = all[i];
 		const uint64_t k = key(point, subset);
 
 		if (!ours(k))
 			continue;
 		if (time_is_up())
-			_exit(exit_stopped);
+			leave(exit_stopped);
 		at_ = here + ":" + subset.text();
-		if (!setting_.seen->claim(setting_.pass == 1 ? k : mix64(k ^ 0x7265706c6179))) {	// "replay"
-			(setting_.pass == 1 ? counts().alike : counts().replay_alike)++;
-		} else if (setting_.pass == 1) {
-			counts().states++;
-			check(point, subset, nullptr);
-		} else {
-			counts().recoveries++;
-			cut_replay(point, subset);
+		if (setting_.pass == 1) {
+			if (i == 0)
+				counts().sampled_points += sampled;
+			if (setting_.seen->claim(k)) {
+				counts().states++;
+				check(point, subset, nullptr);
+			} else {
+				counts().alike++;
+			}
+			continue;
 		}
+		const uint64_t recovery = mix64(k ^ 0x7265706c6179);	// "replay"
+
+		const bool first = setting_.seen->claim(recovery);
+
+		counts().recoveries += first;
+		counts().recoveries_without_two += first && k % 2;
+		if (setting_.seen->claim(mix64(recovery ^ (slice().of_recovery * (1 + shares) + slice().share))))
+			cut_replay(point, subset);
 	}
 }
 
@@ -395,6 +453,7 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 		drives_[d]->plug();
 	}
 	load_.restore(point.users);
+	holds_data_ = point.holds_data;
 	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
 	suspects_ = point.lost;
 	harmed_ = !point.lost.empty();
@@ -403,15 +462,36 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 }
 
 // Which two to be without in the state whose key is @k: any, but those that are lost already.
-std::vector<unsigned int> Exhaustive::two_drives(const Point &point, uint64_t k)
+std::vector<unsigned int> Exhaustive::two_drives(const Point &point, uint64_t k) const
 {
+	const auto all = static_cast<unsigned int>(drives_.size());
 	std::vector<unsigned int> two = point.lost;
 
 	if (two.empty())
-		two.push_back(static_cast<unsigned int>(k >> 20) % 4);
+		two.push_back(static_cast<unsigned int>(k >> 20) % all);
 	if (two.size() == 1)
-		two.push_back((two[0] + 1 + static_cast<unsigned int>(k >> 40) % 3) % 4);
+		two.push_back((two[0] + 1 + static_cast<unsigned int>(k >> 40) % (all - 1)) % all);
 	return two;
+}
+
+// The drive that was lost is back, and two others are away: what was acknowledged without it is not there, so the group stays closed; or there is no such thing.
+void Exhaustive::without_two_others(const Point &point, uint64_t k)
+{
+	const auto all = static_cast<unsigned int>(drives_.size());
+	const unsigned int lost = point.lost[0];
+	const unsigned int first = 1 + static_cast<unsigned int>(k >> 20) % (all - 1);
+	const unsigned int second = 1 + (first + static_cast<unsigned int>(k >> 40) % (all - 2)) % (all - 1);
+	const std::vector<unsigned int> others = {(lost + first) % all, (lost + second) % all};
+
+	suspects_ = {lost, others[0], others[1]};
+	if (open(others, true) == Outcome::ok) {
+		read_back();
+		cut();
+	} else {
+		power_off("a refused open");
+	}
+	if (setting_.shared)
+		counts().without_two_others++;
 }
 
 // Opens the group in the state and reads back all there is. Every fourth time once more, without two drives; every eighth, users go on to work after it.
@@ -442,8 +522,6 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 	if (without) {
 		for (Point &p : *replay)
 			p.lost = two;
-		if (setting_.shared)
-			counts().recoveries_without_two++;
 	}
 	if (!replay && k % 4 == 1) {
 		prepare(point, subset);
@@ -452,6 +530,10 @@ void Exhaustive::check(const Point &point, const Subset &subset, std::vector<Poi
 		cut();
 		if (setting_.shared)
 			counts().without_two++;
+	}
+	if (!replay && k % 4 == 3 && point.lost.size() == 1) {
+		prepare(point, subset);
+		without_two_others(point, k);
 	}
 	if (!replay && k % 8 == 2) {
 		prepare(point, subset);
@@ -493,14 +575,22 @@ void Exhaustive::cut_replay(const Point &point, const Subset &subset)
 			check(points[q], s, nullptr);
 			continue;
 		}
+		if (q % recovery_parts != slice().of_recovery)
+			continue;
 		bool sampled;
 		const std::vector<Subset> all = subsets(points[q], sampled);
 
-		counts().replay_points++;
-		counts().replay_sampled += sampled;
-		for (const Subset &s : all) {
+		for (size_t i = 0; i < all.size(); i++) {
+			if (!slice().has(all, i))
+				continue;
+			const Subset &s = all[i];
+
 			if (time_is_up())
-				_exit(exit_stopped);
+				leave(exit_stopped);
+			if (i == 0) {
+				counts().replay_points++;
+				counts().replay_sampled += sampled;
+			}
 			if (!setting_.seen->claim(key(points[q], s))) {
 				counts().replay_alike++;
 				continue;
@@ -530,7 +620,7 @@ void Exhaustive::settle()
 	run_until("the script's work", [this] { return controls_ == 0 && load_.quiet(); });
 }
 
-bool Exhaustive::pass()
+bool Exhaustive::run_slice()
 {
 	power_on(false);
 	while (!create())
@@ -545,11 +635,15 @@ void Exhaustive::script()
 {
 	power_on(false);
 	open({});
-	if (setting_.round % 4 == 2)
+	if (script_kind() == Plan::Script::full)
 		fill();
+	else if (script_kind() == Plan::Script::spread)
+		fill_spread();
 	watching_ = true;
 	if (setting_.round == 1)
 		first_steps();
+	else if (script_kind() == Plan::Script::spread)
+		spread_steps();
 	else
 		drawn_steps();
 	close();
@@ -577,27 +671,26 @@ void Exhaustive::first_steps()
 	settle();
 }
 
-// Segments that the garbage collector has emptied, ever.
-uint64_t Exhaustive::emptied()
+// How often, ever.
+uint64_t Exhaustive::reached(std::string_view branch)
 {
-	uint64_t n = 0;
-
 	for (const Mark &mark : marks())
-		n += mark.name == "segment emptied" ? mark.count : 0;
-	return n;
+		if (mark.name == branch)
+			return mark.count;
+	return 0;
 }
 
 // Users' blocks, written until a segment had to be emptied.
 void Exhaustive::fill()
 {
-	const uint64_t before = emptied();
+	const uint64_t before = reached("segment emptied");
 	struct pav_group_info info {};
 
 	as_process("first volume", [this] { load_.ensure_volume(); });
 	as_process("look", [this, &info] { pav_engine_info(engine_, &info); });
 	const uint64_t cells = std::min<uint64_t>(info.capacity_cells * 8 / 10, 512);
 
-	for (uint64_t i = 0; i < 400 && emptied() == before; i++) {
+	for (uint64_t i = 0; i < 400 && reached("segment emptied") == before; i++) {
 		const uint64_t lba = i < cells / 16 ? i * 16 : rng_.below(cells / 2) * 2;
 
 		write(lba, static_cast<unsigned int>(std::min<uint64_t>(16, 256 - lba % 256)));
@@ -605,8 +698,44 @@ void Exhaustive::fill()
 			settle();
 	}
 	settle();
-	if (emptied() == before)
+	if (reached("segment emptied") == before)
 		fail("simulator: the garbage collector has nothing to do in round %lu", setting_.round);
+}
+
+// A few leaves, again and again, until segments that these died in are used again without a checkpoint.
+void Exhaustive::fill_spread()
+{
+	constexpr uint64_t few = 6;
+	const uint64_t before = reached("segments renewed");
+
+	as_process("first volume", [this] { load_.ensure_volume(); });
+	for (uint64_t i = 0; i < 4000 && reached("segments renewed") < before + 4; i++) {
+		write(i % few * PAV_LEAF_ENTRIES, 16);
+		if (i % 4 == 3)
+			settle();
+	}
+	settle();
+	if (reached("segments renewed") < before + 4)
+		fail("simulator: no segment is renewed in round %lu", setting_.round);
+}
+
+// As many leaves change while a checkpoint is on its way as may wait for one: should it not be committed, replay needs one in its middle.
+void Exhaustive::spread_steps()
+{
+	Rng draw(mix64(setting_.round) ^ 0x7374657073);	// "steps"
+
+	for (unsigned int burst = 0; burst < 2; burst++) {
+		const uint64_t first = draw.below(plan_.churn);
+
+		for (uint64_t i = 0; i < plan_.churn; i++) {
+			if (i == plan_.churn / 2 && controls_ == 0)
+				begin(Load::Control::checkpoint);
+			write((first + i) % plan_.churn * PAV_LEAF_ENTRIES, static_cast<unsigned int>(draw.range(1, 3)));
+			if (i % 4 == 3)
+				run_until("a few writes", [this] { return load_.requests_are_done(); });
+		}
+	}
+	settle();
 }
 
 // The drive is pulled while users are at work: what is written without it is acknowledged when that is on record.
@@ -619,13 +748,13 @@ void Exhaustive::lose(unsigned int drive)
 void Exhaustive::drawn_steps()
 {
 	Rng draw(mix64(setting_.round) ^ 0x7374657073);	// "steps"
-	const bool filled = setting_.round % 4 == 2, loses = setting_.round % 4 == 3;
+	const bool filled = script_kind() == Plan::Script::full, loses = script_kind() == Plan::Script::loss || script_kind() == Plan::Script::spare;
 
 	if (filled) {
 		// Until the garbage collector has done it again, now that the power may be cut.
-		const uint64_t before = emptied();
+		const uint64_t before = reached("segment emptied");
 
-		for (unsigned int i = 0; i < 40 && emptied() == before; i++) {
+		for (unsigned int i = 0; i < 40 && reached("segment emptied") == before; i++) {
 			write(draw.below(240), static_cast<unsigned int>(draw.range(1, 8)));
 			settle();
 		}
@@ -637,7 +766,7 @@ void Exhaustive::drawn_steps()
 		const uint64_t dice = draw.below(100);
 
 		if (loses && step == 3)
-			lose(draw.below(4));
+			lose(static_cast<unsigned int>(draw.below(4)));
 		if (dice < 70)
 			write(draw.percent(70) ? draw.below(12) : draw.below(240), static_cast<unsigned int>(draw.percent(70) ? draw.range(1, 3) : draw.range(4, 16)));
 		else if (dice < 80)

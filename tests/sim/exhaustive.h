@@ -13,14 +13,17 @@
 // all, and some by chance; such points are counted as sampled. States that are alike, block by block and in what users have seen, are checked once, in
 // whichever process comes first; the recovery of alike states is alike, since its chance begins anew in each.
 //
-// A round is one script. Round 1 is fixed, round 2 and every fourth after it fill the group until the garbage collector works, in round 3 and every fourth after
-// it a drive vanishes on the way, the others are drawn.
+// A round is one script, of the kind Plan::Script says. Round 1 is fixed, the others are drawn.
+//
+// No round's states can all be checked in an hour, so rounds are taken in sets of one of each kind. The passes of a set share the time evenly, each goes through
+// its round in *slices* that lie scattered over it, and a slice is done by one process.
 #pragma once
 
 #include "world.h"
 
 #include <atomic>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pav::sim {
@@ -31,7 +34,6 @@ constexpr size_t max_units = 12;
 class SharedSet {
 public:
 	SharedSet();
-	bool contains(uint64_t key) const;
 	bool claim(uint64_t key);	// true: it was not there, and is now. One process alone gets this answer
 
 private:
@@ -44,15 +46,20 @@ private:
 struct RoundCounts {
 	std::atomic<uint64_t> points, sampled_points, states, alike;			// pass 1
 	std::atomic<uint64_t> recoveries, replay_points, replay_sampled, replay_states, replay_alike;	// pass 2
-	std::atomic<uint64_t> without_two, lives_after, recoveries_without_two;
-	std::atomic<uint32_t> finished[2];	// jobs that are through with the pass
+	std::atomic<uint64_t> without_two, without_two_others, lives_after, recoveries_without_two;
+	std::atomic<uint64_t> taken[2], finished[2], spent_ms[2];	// by pass: slices begun, done, and what they took
+
+	bool complete(unsigned int pass) const;
+	// How many slices the pass has. Needs to know the points.
+	uint64_t slices(unsigned int pass) const;
 };
 
 struct ExhaustiveShared {
-	static constexpr size_t max_rounds = 1024;
+	static constexpr size_t max_rounds = 1024, max_marks = 256;
 	RoundCounts rounds[max_rounds];
 	std::atomic<uint64_t> failures;
 	std::atomic<bool> stop;
+	std::atomic<uint64_t> marks[max_marks];	// rare branches reached in all states, in the order of marks()
 	char state[256][1024];		// by job: the one it is at
 };
 
@@ -66,12 +73,14 @@ struct Subset {
 	std::string text() const;
 };
 
-// One process's way through one pass of one round.
+// One slice of a pass of a round.
 class Exhaustive : public World {
 public:
 	struct Setting {
 		uint64_t round = 1;
-		unsigned int pass = 1, job = 0, part = 1, parts = 1, watchdog_s = 60;
+		unsigned int pass = 1;		// 0: nothing is checked; what points there are
+		uint64_t slice = 0;
+		unsigned int job = 0, part = 1, parts = 1, watchdog_s = 60;
 		double deadline_s = 0;		// of the steady clock; 0: none
 		bool verbose = false, keep_going = false;
 		std::string only;		// this state alone, in this process
@@ -81,9 +90,23 @@ public:
 	explicit Exhaustive(const Setting &setting);
 
 	// True: through; false: stopped by the clock or by a failure.
-	bool pass();
+	bool run_slice();
+	uint64_t points() const { return number_; }
+
+	// What a slice is: of pass 1 every 32nd point; of pass 2 every sixteenth point of one of the three recoveries that are cut of each point's. And of these,
+	// those with few subsets; or, later, an eighth of the others' subsets.
+	static constexpr uint64_t point_parts = 32, recoveries = 3, recovery_parts = 16, shares = 8;
+	static uint64_t parts(unsigned int pass, uint64_t points) { return pass == 1 ? point_parts : points * recoveries * recovery_parts; }
 
 private:
+	struct Slice {
+		uint64_t point, recovery, of_recovery, share;
+
+		bool has(const std::vector<Subset> &all, size_t i) const;
+	};
+	Slice slice() const;
+	bool ours_to_explore() const;
+	[[noreturn]] void leave(int status) const;
 	struct Unit {
 		unsigned int drive;
 		std::vector<std::pair<uint64_t, CellRef>> cells;
@@ -95,6 +118,7 @@ private:
 		uint64_t history;
 		uint64_t hash;		// of the above, without writes
 		std::vector<unsigned int> lost;	// drives that were lost on the way here, or which a recovery was without
+		std::vector<bool> holds_data;
 	};
 
 	void after_event() override;
@@ -104,8 +128,9 @@ private:
 	void explore_here(const Point &point);
 	void cut_replay(const Point &point, const Subset &subset);
 	void check(const Point &point, const Subset &subset, std::vector<Point> *replay);
-	static std::vector<unsigned int> two_drives(const Point &point, uint64_t k);
+	std::vector<unsigned int> two_drives(const Point &point, uint64_t k) const;
 	void prepare(const Point &point, const Subset &subset);
+	void without_two_others(const Point &point, uint64_t k);
 	static std::vector<Unit> units(const Point &point, bool blocks);
 	std::vector<Subset> subsets(const Point &point, bool &sampled);
 	// What is on the drives in this state where that is not what was durable.
@@ -115,14 +140,17 @@ private:
 	bool time_is_up() const;
 	bool ours(uint64_t key) const { return key % setting_.parts == setting_.part - 1; }
 	RoundCounts &counts() { return setting_.shared->rounds[setting_.round]; }
+	Plan::Script script_kind() const { return Plan::script_of(setting_.round); }
 
 	// ---- the script ----
 	void script();
 	void first_steps();
 	void drawn_steps();
 	void fill();
+	void fill_spread();
+	void spread_steps();
 	void lose(unsigned int drive);
-	static uint64_t emptied();
+	static uint64_t reached(std::string_view branch);
 	void write(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_WRITE, lba, cells); }
 	void unmap(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_UNMAP, lba, cells); }
 	void begin(Load::Control what);
@@ -134,7 +162,7 @@ private:
 	uint64_t activity_ = 0, history_ = 0;
 	unsigned int controls_ = 0;
 	std::vector<unsigned int> lost_;	// by the script
-	std::vector<Point> *replay_ = nullptr;	// where a recovery's points go
+	std::vector<Point> *replay_ = nullptr;	// where a recovery's points go: those that are to be cut at, the others are empty
 	std::string at_;		// the state's name so far
 	std::map<const Cell *, std::pair<CellRef, uint64_t>> hashes_;
 	std::vector<std::string> wanted_;	// setting_.only, taken apart

@@ -69,6 +69,7 @@ public:
 	void stop_users() { running_ = false; }
 	void start_verify();		// reads back all that was ever touched
 	bool quiet() const { return in_flight_ == 0 && submitting_ == 0 && verify_.empty() && !control_running_; }
+	bool requests_are_done() const { return in_flight_ == 0 && submitting_ == 0; }
 	uint64_t completed() const { return completed_; }
 	uint64_t oldest_request_ns() const;	// when the oldest request in flight began; UINT64_MAX: none
 

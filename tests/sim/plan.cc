@@ -170,9 +170,12 @@ Plan Plan::small(uint64_t round)
 	Plan p(round);
 	Rng rng(mix64(round) ^ 0x736d616c);	// "smal"
 
+	const Script script = script_of(round);
+
 	p.data_drives = 2;
 	p.drives = 4;
-	p.spares = 0;
+	p.spares = script == Script::spare ? 1 : 0;
+	p.newcomers = 0;
 	p.segment_blocks = 16;
 	p.drive_blocks = 256 + 16 * 40;
 	p.volatile_cache = true;
@@ -181,13 +184,15 @@ Plan Plan::small(uint64_t round)
 	p.streams = 1;
 	p.cache_nodes = 64;
 	p.latency = {.read = 20'000, .write = 20'000, .flush = 20'000};
+	if (script == Script::loss || script == Script::spare)
+		p.latency.superblocks = 10;	// what must wait until a loss is on record would be done before that
 	p.shorn_percent = 0;
 	p.preemption = round % 3 == 0 ? static_cast<unsigned int>(rng.range(3, 100)) : 0;
 	p.preemption_ns = 5000;
 	p.alloc_failure = 0;
 	p.max_volumes = 2;
 	p.unstable_percent = 0;
-	p.churn = 2;
+	p.churn = script == Script::spread ? 32 : 2;
 	p.spread = 0;
 	p.huge_volumes = false;
 	p.verify_holes_percent = 0;

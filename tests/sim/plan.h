@@ -17,6 +17,16 @@ struct Plan {
 	explicit Plan(uint64_t seed);
 	// A small group without faults, for the exhaustive mode; @round varies it.
 	static Plan small(uint64_t round);
+	// What is done to it, by turns.
+	enum class Script {
+		spare,		// a drive vanishes, and a spare takes over
+		steps,		// a few writes and changes
+		full,		// the garbage collector works
+		loss,		// a drive vanishes, and there is none to take over
+		spread,		// segments are renewed, and the map changes in more places than a recovery can hold before it needs a checkpoint of its own
+	};
+	static constexpr unsigned int scripts = 5;
+	static Script script_of(uint64_t round) { return static_cast<Script>(round % scripts); }
 	std::string describe() const;
 	void set_engine_parameters() const;	// of the whole process: each seed must, or it would have those of the one before
 
