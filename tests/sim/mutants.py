@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
-Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew and linked with the rest. Those that survive the seeds
-meet the exhaustive mode. Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for
+Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
+Those that survive the seeds meet the exhaustive mode, and then what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for
 these very sources: --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is
 not there any more.
 """
@@ -31,7 +31,7 @@ def run(cmd, **kw):
 
 def build_base():
     print("building the engine and the simulator", flush=True)
-    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim"])
+    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim", "test_raid6"])
     if r.returncode:
         sys.exit(r.stdout + r.stderr)
     shutil.rmtree(WORK, ignore_errors=True)
@@ -49,23 +49,35 @@ def compile_command(source):
     sys.exit(f"{source}: not in compile_commands.json")
 
 
-def link(name, file, binary):
-    """The mutant: its own object for @file, all other objects as they are."""
-    command, directory = compile_command(ROOT / file)
-    obj = WORK / f"{name}.o"
-    command[command.index("-o") + 1] = str(obj)
-    command.insert(1, "-w")  # what a bug leaves unused is no matter
-    command.remove("-Werror")
-    command[command.index(str(ROOT / file))] = str(WORK / "src" / file)
-    r = run(command, cwd=directory)
-    if r.returncode:
-        return r.stderr
-    sim = CMAKE / "tests/sim"
-    mark = file.removesuffix(".c")
-    objects = [str(o) for o in (sim / "CMakeFiles/pav_engine.dir").rglob("*.o") if not str(o).endswith(mark + ".c.o")]
-    objects += [str(o) for o in (CMAKE / "raid6/CMakeFiles/pav_raid6.dir").rglob("*.o") if not str(o).endswith(pathlib.Path(mark).name + ".c.o")
-                or not file.startswith("raid6/")]
-    r = run(["g++", "-o", str(binary), str(sim / "CMakeFiles/pav_sim_main.dir/main.cc.o"), str(sim / "libpav_sim_world.a"), str(obj), *objects, "-lfmt"])
+def compiled(file):
+    """The object that CMake made of the engine's @file."""
+    if file.startswith("raid6/"):
+        return CMAKE / "raid6/CMakeFiles/pav_raid6.dir" / (file.removeprefix("raid6/") + ".o")
+    return CMAKE / "tests/sim/CMakeFiles/pav_engine.dir/__/__" / (file + ".o")
+
+
+def link(file, binary):
+    """The mutant: its own objects of what @file is part of, all others as they are. Of raid6/ also BINARY.unit, its unit tests. None, or an error."""
+    changed = [file] if file.endswith(".c") else sorted(str(c.relative_to(WORK / "src")) for c in (WORK / "src/kmod").rglob("*.c") if compiled(str(c.relative_to(WORK / "src"))).exists())
+    mine = []
+    for source in changed:
+        command, directory = compile_command(ROOT / source)
+        mine.append(str(WORK / (source.replace("/", "_") + ".o")))
+        command[command.index("-o") + 1] = mine[-1]
+        command.insert(1, "-w")  # what a bug leaves unused is no matter
+        command.remove("-Werror")
+        command = [str(WORK / "src" / source) if c == str(ROOT / source) else c.replace(f"-I{ROOT}/kmod", f"-I{WORK}/src/kmod") for c in command]
+        r = run(command, cwd=directory)
+        if r.returncode:
+            return r.stderr
+    left_out = {str(compiled(c)) for c in changed}
+    sim, raid6 = CMAKE / "tests/sim", CMAKE / "raid6"
+    parity = [str(o) for o in (raid6 / "CMakeFiles/pav_raid6.dir").rglob("*.o") if str(o) not in left_out]
+    engine = [str(o) for o in (sim / "CMakeFiles/pav_engine.dir").rglob("*.o") if str(o) not in left_out]
+    r = run(["g++", "-o", str(binary), str(sim / "CMakeFiles/pav_sim_main.dir/main.cc.o"), str(sim / "libpav_sim_world.a"), *mine, *engine, *parity, "-lfmt"])
+    if not r.returncode and file.startswith("raid6/"):
+        tests = map(str, (raid6 / "test/CMakeFiles/test_raid6.dir").rglob("*.o"))
+        r = run(["g++", "-o", f"{binary}.unit", *tests, *mine, *parity, "-lisal", "-lgtest", "-lgtest_main"])
     return r.stderr if r.returncode else None
 
 
@@ -84,6 +96,25 @@ def first_state(binary, minutes, jobs):
     failed = re.findall(r"^state (\S+) failed", r.stderr, re.M)
     why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
     return ("state " + failed[0], why[0] if why else "crash") if failed else (None, None)
+
+
+def first_test(binary):
+    """The first of the other tests that fails, and why."""
+    if pathlib.Path(f"{binary}.unit").exists():
+        r = run([f"{binary}.unit", "--gtest_brief=1"])
+        failed = re.findall(r"^\[  FAILED  \] (\S+)", r.stdout, re.M)
+        return ("test raid6." + failed[0].rstrip(","), "parity") if failed else (None, None)
+    listed = json.loads(run(["ctest", "--test-dir", str(CMAKE), "--show-only=json-v1", "-R", "^sim-(rotten|capacity)"]).stdout)["tests"]
+    for test in listed:
+        want = {p["name"]: p["value"] for p in test["properties"]}
+        r = run([str(binary), *test["command"][1:]])
+        said = r.stdout + r.stderr
+        wrong = [p for p in want.get("FAIL_REGULAR_EXPRESSION", []) if re.search(p, said, re.S)] or \
+            ("PASS_REGULAR_EXPRESSION" in want and not any(re.search(p, said, re.S) for p in want["PASS_REGULAR_EXPRESSION"]))
+        if wrong or ("PASS_REGULAR_EXPRESSION" not in want and r.returncode):
+            why = re.findall(r"^FAILED: (.*)$", said, re.M)
+            return "test " + test["name"], why[0] if why else "failed"
+    return None, None
 
 
 def sources_hash():
@@ -165,6 +196,9 @@ def main():
         print(f"running {args.seeds} seeds without a bug", flush=True)
         r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "--jobs", str(args.jobs), "-k", "--tail", "0"])
         results.known = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
+    failed, why = first_test(CMAKE / "tests/sim/pav_sim")
+    if failed:
+        sys.exit(f"{failed} fails without a bug: {why}")
     if results.known:
         print("left out, they fail without a bug:", *results.known, flush=True)
 
@@ -179,7 +213,7 @@ def main():
             continue
         source.write_text(text)
         binary = WORK / f"mutant{n}"
-        error = link(f"mutant{n}", file, binary)
+        error = link(file, binary)
         source.write_text((ROOT / file).read_text())
         if error:
             print(f"{name}: does not build:\n{error}", flush=True)
@@ -189,11 +223,14 @@ def main():
         seed, why = first_failure(binary, args.seeds, results.known, args.jobs, args.watchdog)
         if seed is None and args.minutes:
             seed, why = first_state(binary, args.minutes, args.jobs)
+            if seed is None:
+                seed, why = first_test(binary)
         took = time.monotonic() - began
         results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
         results.save()
         print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"{seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds, {args.minutes} minutes"), flush=True)
         binary.unlink()
+        pathlib.Path(f"{binary}.unit").unlink(missing_ok=True)
     done = [r for r in (results.get(name, edits) for name, _, *edits in mutants) if r]
     killed = sum(r["seed"] is not None for r in done)
     print(f"killed {killed} of {len(mutants)} mutants")
