@@ -103,6 +103,8 @@ def decode(raw):
             out.setdefault("counters", {})[value["counter-name"]] = value["counter-value"]
         elif a["name"] == "prop":
             out.setdefault("props", {})[value["prop-key"]] = value["prop-value"]
+        elif a["name"] == "task":
+            out.setdefault("tasks", {})[value["task-kind"]] = value
         else:
             out[a["name"]] = value
     return out

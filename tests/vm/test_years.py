@@ -51,7 +51,7 @@ class Years(Array):
     def scrubbed(self):
         """What the last scrub has to say, once it has come to its end."""
         def task():
-            return next(t for t in self.nl.do("group-get", group="g")["task"] if t["task-kind"] == "scrub")
+            return self.nl.do("group-get", group="g")["tasks"]["scrub"]
         wait_until(lambda: not task().get("task-running") and task()["task-finished"] >= task()["task-started"] > 0, lambda: f"a scrub ends: {task()}", 900, pause=1)
         return task()
 
