@@ -248,6 +248,9 @@ int pav_engine_scrub(struct pav_engine *e, bool on, struct pav_err *err)
 	if (READ_ONCE(e->g.faulted))
 		return pav_fail(err, -EIO, "group %s is faulted: nothing can be scrubbed", e->g.name);
 	pav_rebuild_scrub(&e->rebuild, on);
+	/* Whoever is told that it is under way can count on it, whatever happens to the power. */
+	if (pav_group_commit(&e->g, PAV_COMMIT_DRIVES, NULL, NULL))
+		return pav_fail(err, -EIO, "group %s: the scrub's %s could not be put on record: too few drives can be written to", e->g.name, on ? "begin" : "end");
 	return 0;
 }
 

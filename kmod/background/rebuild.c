@@ -368,7 +368,7 @@ static void scrub_done(struct pav_rebuild *r)
 
 	WRITE_ONCE(r->scrub_wanted, false);
 	end(t);
-	WRITE_ONCE(mark->next, 0);
+	WRITE_ONCE(mark->left, 0);
 	WRITE_ONCE(mark->finished, t->finished);
 	WRITE_ONCE(mark->healed, t->count.healed);
 	t->done = t->total;
@@ -386,19 +386,19 @@ static void scrub_done(struct pav_rebuild *r)
 static bool scrub_some(struct pav_rebuild *r)
 {
 	struct pav_task *t = &r->scrub;
-	u32 seg = READ_ONCE(r->g->scrub.next);
+	u32 left = READ_ONCE(r->g->scrub.left);
 
 	if (!READ_ONCE(r->scrub_wanted)) {
 		if (t->on) {
 			end(t);
 			/* Whoever stopped it may have done so between two looks at where it is. */
-			WRITE_ONCE(r->g->scrub.next, 0);
+			WRITE_ONCE(r->g->scrub.left, 0);
 		}
 		return false;
 	}
 	if (!t->on) {
 		begin(t, r->g->segments);
-		if (!seg) {
+		if (left == r->g->segments + 1) {
 			WRITE_ONCE(r->g->scrub.started, t->started);
 			/* What is written from now on is not looked at; all that was written before is, if it can be had. */
 			pav_checkpoint_leave_segments(r->ckpt, true);
@@ -406,26 +406,27 @@ static bool scrub_some(struct pav_rebuild *r)
 			pav_reached("scrub goes on where it was");
 		}
 	}
-	while (seg < r->g->segments && !pav_log_hold(r->log, seg))
-		seg++;
-	t->done = seg;
-	if (seg == r->g->segments) {
+	while (left > 1 && !pav_log_hold(r->log, left - 2))
+		left--;
+	t->done = r->g->segments + 1 - left;
+	if (left <= 1) {
 		scrub_done(r);
 		return false;
 	}
-	/* Said before it is done: a restart in the middle of the first one goes on too. */
-	WRITE_ONCE(r->g->scrub.next, seg);
-	if (mend_segment(r, t, seg))
-		WRITE_ONCE(r->g->scrub.next, seg + 1);
-	pav_log_let_go(r->log, seg);
+	WRITE_ONCE(r->g->scrub.left, left);
+	if (mend_segment(r, t, left - 2))
+		WRITE_ONCE(r->g->scrub.left, left - 1);
+	pav_log_let_go(r->log, left - 2);
 	return true;
 }
 
 void pav_rebuild_scrub(struct pav_rebuild *r, bool on)
 {
-	WRITE_ONCE(r->scrub_wanted, on);
 	if (!on)
-		WRITE_ONCE(r->g->scrub.next, 0);
+		WRITE_ONCE(r->g->scrub.left, 0);
+	else if (!READ_ONCE(r->g->scrub.left))
+		WRITE_ONCE(r->g->scrub.left, r->g->segments + 1);
+	WRITE_ONCE(r->scrub_wanted, on);
 	pav_rebuild_want(r);
 }
 
@@ -502,7 +503,7 @@ void pav_rebuild_start(struct pav_rebuild *r)
 	WRITE_ONCE(r->off, false);
 	r->g->changed_ctx = r;
 	WRITE_ONCE(r->g->changed, members_changed);
-	r->scrub_wanted = r->g->scrub.next != 0;
+	r->scrub_wanted = r->g->scrub.left != 0;
 	pav_rebuild_want(r);
 }
 

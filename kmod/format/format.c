@@ -70,7 +70,7 @@ const char *pav_sb_check(const struct pav_d_superblock *sb, u64 drive_cells, boo
 		return "drive is smaller than its superblock says";
 	if (slots > PAV_MAX_DRIVES || le16_to_cpu(sb->slot) >= slots || k < 1 || k + 2 > slots || k > 30)
 		return "superblock has a number of drives out of range";
-	if (le32_to_cpu(sb->scrub_next) > segs)
+	if (le32_to_cpu(sb->scrub_left) > segs + 1)
 		return "superblock has a scrub position out of range";
 	if (replays > PAV_REPLAY_MAX || le16_to_cpu(sb->reserve_percent) > 90)
 		return "superblock has a count out of range";

@@ -124,7 +124,7 @@ struct pav_d_superblock {
 	__le32 checkpoint;		/*  208	number of this checkpoint: the clock of births */
 	__le32 pad;			/*  212 */
 	struct pav_d_entry root;	/*  216	of the node table */
-	__le32 scrub_next;		/*  232	the segment a scrub goes on with; 0: none is under way */
+	__le32 scrub_left;		/*  232	one more than the segments, the first ones, that a scrub has still to look at; 0: none is under way */
 	__le32 pad2;			/*  236 */
 	__le64 scrub_started;		/*  240	seconds since 1970: of the one under way or the last; 0: never */
 	__le64 scrub_finished;		/*  248	of the last that came to its end */

@@ -482,7 +482,7 @@ static void sb_from_group(struct pav_group *g, struct pav_d_superblock *sb)
 	spin_unlock_irqrestore(&g->lock, flags);
 	sb->slots = cpu_to_le16(g->slots);
 	sb->data_drives = cpu_to_le16(g->data_drives);
-	sb->scrub_next = cpu_to_le32(READ_ONCE(g->scrub.next));
+	sb->scrub_left = cpu_to_le32(READ_ONCE(g->scrub.left));
 	sb->scrub_started = cpu_to_le64(READ_ONCE(g->scrub.started));
 	sb->scrub_finished = cpu_to_le64(READ_ONCE(g->scrub.finished));
 	sb->scrub_healed = cpu_to_le64(READ_ONCE(g->scrub.healed));
@@ -591,7 +591,7 @@ int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const
 	g->data_drives = le16_to_cpu(sb->data_drives);
 	g->slots = le16_to_cpu(sb->slots);
 	g->reserve_percent = le16_to_cpu(sb->reserve_percent);
-	g->scrub.next = le32_to_cpu(sb->scrub_next);
+	g->scrub.left = le32_to_cpu(sb->scrub_left);
 	g->scrub.started = le64_to_cpu(sb->scrub_started);
 	g->scrub.finished = le64_to_cpu(sb->scrub_finished);
 	g->scrub.healed = le64_to_cpu(sb->scrub_healed);

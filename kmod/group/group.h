@@ -87,8 +87,8 @@ struct pav_group {
 	unsigned int nsets;		/* grows; read with acquire */
 	struct pav_set *retired;	/* given back, for those who may look at them still */
 
-	struct pav_scrub_mark {		/* as the superblock has it; the scrubber's to change, read by commits */
-		u32 next;
+	struct pav_scrub_mark {		/* as the superblock has it; the scrubber's to change, and of who asks for a scrub; read by commits */
+		u32 left;
 		u64 started, finished, healed;
 	} scrub;
 

@@ -168,6 +168,8 @@ MUTANTS = [
     ("a drive that erred comes home", "kmod/group/superblock.c", "else if (!d->away)", "else if (0)"),
     ("a segment is used again while it is rebuilt", "kmod/log/space.c", "!s->prepared && !s->held && ", "!s->prepared && "),
     ("rotten headers are overlooked in rebuilding", "kmod/log/scan.c", "(s->thorough || (s->unread", "((s->unread"),
+    ("a scrub that was asked for is not on record", "kmod/engine_drives.c", "if (pav_group_commit(&e->g, PAV_COMMIT_DRIVES, NULL, NULL))\n\t\treturn pav_fail(err, -EIO, \"group %s: the scrub",
+     "if (0)\n\t\treturn pav_fail(err, -EIO, \"group %s: the scrub"),
     # ---- raid6/ ----
     ("two lost cells: the wrong way round", "raid6/raid6.c", "fa = power(b - a - zech);", "fa = power(a - b - zech);"),
     ("two lost cells: one factor too many", "raid6/raid6.c", "fb = power(-a - zech);", "fb = power(1 - a - zech);"),

@@ -41,7 +41,9 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	ops_.release = on_release;
 	plan_.set_engine_parameters();
 	load_.control_extra = [this] {
-		if (rng_.percent(40))
+		if (rng_.percent(10))
+			ask_for_scrub();
+		else if (rng_.percent(40))
 			bring_home();
 		else
 			fail_by_hand();
@@ -283,6 +285,7 @@ World::Outcome World::open(const std::vector<unsigned int> &absent, bool may_ref
 	tally_["opens"]++;
 	return as_process("look", [&] {
 		check_drives();
+		scrub_goes_on();
 		load_.opened(*machine_, engine_);
 	});
 }

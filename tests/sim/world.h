@@ -78,6 +78,10 @@ protected:
 	static void on_release(void *host, struct pav_dev *dev);
 	bool nothing_is_missing();
 	Outcome scrub();
+	void ask_for_scrub();
+	void expect_scrub();
+	void scrub_goes_on();
+	static uint64_t scrubs_done();	// ever, in this process
 	void new_suspects();
 	void check_drives();	// none but the suspects may have been failed
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
@@ -97,6 +101,8 @@ protected:
 	bool lost_third_ = false;
 	const char *writes_forbidden_ = nullptr;
 	bool said_faulted_ = false;
+	bool scrub_asked_ = false;
+	uint64_t scrubs_before_ = 0;	// were done when it was
 	bool over_ = false;		// nothing more is to be tried with this group
 	bool ending_faults_ = false;	// no new ones for now
 	std::set<unsigned int> out_by_hand_;	// drives that were told to be out while nothing was wrong with them
