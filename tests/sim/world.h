@@ -79,7 +79,6 @@ protected:
 	bool nothing_is_missing();
 	Outcome scrub();
 	void ask_for_scrub();
-	void expect_scrub();
 	void scrub_goes_on();
 	static uint64_t scrubs_done();	// ever, in this process
 	void new_suspects();

@@ -291,9 +291,10 @@ World::Outcome World::scrub()
 			machine_->sleep_ns(500'000);
 			pav_engine_tasks(engine_, &rebuild, &info);
 		} while (info.running);
+		scrubs_before_ = scrubs_done();
 		if (pav_engine_scrub(engine_, true, &err))
 			fail("scrub is refused: %s", err.text);
-		expect_scrub();
+		scrub_asked_ = true;
 		do {
 			machine_->sleep_ns(500'000);
 			pav_engine_tasks(engine_, &rebuild, &info);
@@ -317,16 +318,12 @@ void World::ask_for_scrub()
 	pav_err err{};
 
 	scrub_asked_ = false;
-	if (const int result = pav_engine_scrub(engine_, on, &err); result && !lost_third_)
-		fail("%s a scrub is refused: %s", on ? "asking for" : "stopping", err.text);
-	else if (result == 0 && on)
-		expect_scrub();
-}
+	scrubs_before_ = scrubs_done();		// it may be done before it is on record
+	const int result = pav_engine_scrub(engine_, on, &err);
 
-void World::expect_scrub()
-{
-	scrub_asked_ = true;
-	scrubs_before_ = scrubs_done();
+	if (result && !lost_third_)
+		fail("%s a scrub is refused: %s", on ? "asking for" : "stopping", err.text);
+	scrub_asked_ = on && result == 0;
 }
 
 // Whoever was told that a scrub is under way can count on it, whatever happens to the power.
