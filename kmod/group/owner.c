@@ -293,6 +293,18 @@ static bool advance(struct pav_group *g, unsigned int slot)
 	return step != STEP_IDLE;
 }
 
+/* A spare has taken over, and a round that began where it sat before is still on its way to it: its stamp is not to race with the next one. */
+static bool asked_elsewhere(struct pav_group *g, unsigned int slot)
+{
+	struct pav_owner *o = &g->owner;
+	unsigned int other;
+
+	for (other = 0; other < g->slots; other++)
+		if (other != slot && o->drives[other].step != STEP_IDLE && o->drives[other].dev == o->drives[slot].dev)
+			return true;
+	return false;
+}
+
 /* Starts rounds: on the next drives in turn; on all, if there is something to be proved. */
 static void beat(struct pav_group *g)
 {
@@ -313,7 +325,7 @@ static void beat(struct pav_group *g)
 			d->beat = d->chain = d->kept = d->proved = d->brought_beat = 0;
 			d->fresh = true;
 		}
-		if (!usable(g, slot) || d->step != STEP_IDLE || (all && d->chain && now < d->ended + gap(o)))
+		if (!usable(g, slot) || d->step != STEP_IDLE || (all && d->chain && now < d->ended + gap(o)) || asked_elsewhere(g, slot))
 			continue;
 		d->begun = pav_now_ns();
 		step_io(g, slot, STEP_READING, PAV_IO_READ);
