@@ -194,6 +194,7 @@ static int start(struct pav_engine *e, struct pav_err *err)
 
 static void engine_free(struct pav_engine *e)
 {
+	pav_group_last_record(&e->g);
 	pav_rebuild_free(&e->rebuild);
 	pav_gc_free(&e->gc);
 	pav_discard_free(&e->discard);

@@ -329,6 +329,9 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_
 	/* Its I/O failed first, and now it is seen why: it did nothing wrong. But not if it failed first, and was pulled for that later. */
 	if (why_gone == PAV_LOSS_AWAY && !g->drives[slot].by_hand && pav_now_ns() - g->drives[slot].failed_ns < PAV_AWAY_NS)
 		g->drives[slot].away = true;
+	/* A group that is being let go of has had its last commit. */
+	if (news && !g->closing)
+		pav_work_queue(g->worker, &g->failure_work);
 	spin_unlock_irqrestore(&g->lock, flags);
 	if (!news)
 		return;
@@ -342,7 +345,6 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_
 	} else {
 		pav_group_event(g, PAV_EVENT_GROUP_DEGRADED, slot, hweight64(READ_ONCE(g->gone)), "a drive is gone");
 	}
-	pav_work_queue(g->worker, &g->failure_work);
 }
 
 void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why)
@@ -640,6 +642,18 @@ int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const
 	if (!g->worker || !g->recon_worker)
 		return -ENOMEM;
 	return pav_recon_pool_init(g);
+}
+
+void pav_group_last_record(struct pav_group *g)
+{
+	unsigned long flags;
+
+	if (!g->worker)
+		return;
+	spin_lock_irqsave(&g->lock, flags);
+	g->closing = true;
+	spin_unlock_irqrestore(&g->lock, flags);
+	pav_work_flush(g->worker);
 }
 
 void pav_group_free(struct pav_group *g)

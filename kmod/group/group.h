@@ -70,6 +70,7 @@ struct pav_group {
 	spinlock_t lock;		/* gone, durable_gone, lacks, faulted, drives[].state, waits, sets, nsets, the pool of recons and its waiters */
 	u64 gone;			/* slots not to be used: their drives have failed, or they are empty; read without the lock */
 	u64 durable_gone;		/* … and the superblocks say so */
+	bool closing;			/* losses are not put on record any more */
 	u32 seats;			/* how often a drive has been given a slot */
 	u32 losses;			/* how often a drive has gone: who works on drives for a while sees that one has, even if it is back. Read without the lock */
 	u64 *lacks;			/* by segment: mask of slots; read without the lock */
@@ -147,6 +148,11 @@ static inline void pav_group_changed(struct pav_group *g)
 
 /* Makes a group in memory from superblock @sb (copied); no I/O. -ENOMEM. */
 int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p);
+/*
+ * Of a group that is about to be freed: puts on record which drives have failed by now, as in the last commit, while all that a commit needs is still there (the
+ * log, the owner's lease). Losses after this are not recorded: such a drive has missed that commit, and whoever opens the group sees it. Process context.
+ */
+void pav_group_last_record(struct pav_group *g);
 void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
 
 /*
