@@ -150,7 +150,7 @@ static inline void pav_group_changed(struct pav_group *g)
 int pav_group_init(struct pav_group *g, const struct pav_d_superblock *sb, const struct pav_open_params *p);
 /*
  * Of a group that is about to be freed: puts on record which drives have failed by now, as in the last commit, while all that a commit needs is still there (the
- * log, the owner's lease). Losses after this are not recorded: such a drive has missed that commit, and whoever opens the group sees it. Process context.
+ * log, the owner's lease). Losses after this are not recorded: nothing is written any more that such a drive could miss. Process context.
  */
 void pav_group_last_record(struct pav_group *g);
 void pav_group_free(struct pav_group *g);	/* after its I/O has ended */
