@@ -307,6 +307,17 @@ bool pav_group_too_few(struct pav_group *g, u64 gone)
 	return left < pav_group_needed(g) || pav_group_worst_loss(g, gone) > 2;
 }
 
+void pav_group_record_losses(struct pav_group *g)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&g->lock, flags);
+	/* A group that is being let go of has had its last commit. */
+	if (!g->closing)
+		pav_work_queue(g->worker, &g->failure_work);
+	spin_unlock_irqrestore(&g->lock, flags);
+}
+
 void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_reason why_gone, const char *why)
 {
 	bool news = false, faulted = false;
@@ -329,9 +340,6 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_
 	/* Its I/O failed first, and now it is seen why: it did nothing wrong. But not if it failed first, and was pulled for that later. */
 	if (why_gone == PAV_LOSS_AWAY && !g->drives[slot].by_hand && pav_now_ns() - g->drives[slot].failed_ns < PAV_AWAY_NS)
 		g->drives[slot].away = true;
-	/* A group that is being let go of has had its last commit. */
-	if (news && !g->closing)
-		pav_work_queue(g->worker, &g->failure_work);
 	spin_unlock_irqrestore(&g->lock, flags);
 	if (!news)
 		return;
@@ -345,6 +353,7 @@ void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_
 	} else {
 		pav_group_event(g, PAV_EVENT_GROUP_DEGRADED, slot, hweight64(READ_ONCE(g->gone)), "a drive is gone");
 	}
+	pav_group_record_losses(g);
 }
 
 void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why)
@@ -423,7 +432,7 @@ bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_
 	spin_unlock_irqrestore(&g->lock, flags);
 	/* The failure may have been met at open, and not be recorded yet. */
 	if (!covered)
-		pav_work_queue(g->worker, &g->failure_work);
+		pav_group_record_losses(g);
 	return covered;
 }
 

@@ -67,7 +67,7 @@ struct pav_group {
 	struct pav_worker *recon_worker;
 	struct pav_drive drives[PAV_MAX_DRIVES];
 
-	spinlock_t lock;		/* gone, durable_gone, lacks, faulted, drives[].state, waits, sets, nsets, the pool of recons and its waiters */
+	spinlock_t lock;		/* gone, durable_gone, lacks, faulted, drives[].state, waits, closing, sets, nsets, the pool of recons and its waiters */
 	u64 gone;			/* slots not to be used: their drives have failed, or they are empty; read without the lock */
 	u64 durable_gone;		/* … and the superblocks say so */
 	bool closing;			/* losses are not put on record any more */
@@ -192,6 +192,8 @@ enum pav_loss_reason {
 
 /* Any context. The drive is not to be used any more: see above. Idempotent. */
 void pav_group_fail_drive(struct pav_group *g, unsigned int slot, enum pav_loss_reason why_gone, const char *why);
+/* Puts what has failed by now on record, in the background, and lets those go that wait for it; not once the group is closing. Any context. */
+void pav_group_record_losses(struct pav_group *g);
 /* The same for an I/O that failed; one to a drive that another has replaced since says nothing. */
 void pav_group_io_failed(struct pav_group *g, unsigned int slot, const struct pav_io *io, const char *why);
 /* A cell of it had to be rebuilt for a reader, though the drive is there. Too many within a minute (pav_error_limit), and it is failed. Any context. */

@@ -215,7 +215,7 @@ static void owner_lost(struct pav_group *g, const struct pav_d_owner *other)
 	if (!news)
 		return;
 	pav_group_event(g, PAV_EVENT_GROUP_FAULTED, -1, 0, text);
-	pav_work_queue(g->worker, &g->failure_work);
+	pav_group_record_losses(g);
 }
 
 /*
