@@ -612,6 +612,15 @@ std::vector<Mark> marks()
 	return out;
 }
 
+uint64_t reached(std::string_view branch)
+{
+	uint64_t n = 0;
+
+	for (const sim_mark *m = marks_begin; m && m < marks_end; m++)
+		n += m->name && m->name == branch ? m->count : 0;
+	return n;
+}
+
 void reset_marks()
 {
 	for (sim_mark *m = marks_begin; m && m < marks_end; m++)

@@ -114,6 +114,8 @@ Exhaustive::Exhaustive(const Setting &setting) : World(Plan::small(setting.round
 {
 	std::istringstream in(setting_.only);
 
+	if (setting_.pass && setting_.shared)
+		slice_ = slice();
 	for (std::string part; std::getline(in, part, ':');)
 		wanted_.push_back(part);
 }
@@ -141,7 +143,7 @@ void Exhaustive::after_event()
 	if (replay_) {
 		if (something_new()) {
 			const size_t q = replay_->size();
-			const bool here = wanted_.empty() ? q % recovery_parts == slice().of_recovery : std::to_string(q) == wanted_.at(3);
+			const bool here = wanted_.empty() ? q % recovery_parts == slice_.of_recovery : std::to_string(q) == wanted_.at(3);
 
 			replay_->push_back(here ? look() : Point{});
 		}
@@ -317,8 +319,8 @@ bool Exhaustive::ours_to_explore() const
 {
 	switch (setting_.pass) {
 	case 0: return false;
-	case 1: return number_ % point_parts == slice().point;
-	default: return number_ == slice().point;
+	case 1: return number_ % point_parts == slice_.point;
+	default: return number_ == slice_.point;
 	}
 }
 
@@ -405,12 +407,10 @@ void Exhaustive::explore_here(const Point &point)
 			some.push_back(all[sampled ? point.writes.size() + 1 : (size_t{1} << all.front().kept.size()) - 1]);
 		if (all.size() > 2)
 			some.push_back(rng.pick(all));
-		const uint64_t chosen = slice().recovery;
-
-		all = chosen < some.size() ? std::vector{some[chosen]} : std::vector<Subset>{};
+		all = slice_.recovery < some.size() ? std::vector{some[slice_.recovery]} : std::vector<Subset>{};
 	}
 	for (size_t i = 0; i < all.size(); i++) {
-		if (setting_.pass == 1 && !slice().has(all, i))
+		if (setting_.pass == 1 && !slice_.has(all, i))
 			continue;
 		const Subset &subset = all[i];
 		const uint64_t k = key(point, subset);
@@ -432,12 +432,11 @@ void Exhaustive::explore_here(const Point &point)
 			continue;
 		}
 		const uint64_t recovery = mix64(k ^ 0x7265706c6179);	// "replay"
-
 		const bool first = setting_.seen->claim(recovery);
 
 		counts().recoveries += first;
 		counts().recoveries_without_two += first && k % 2;
-		if (setting_.seen->claim(mix64(recovery ^ (slice().of_recovery * (1 + shares) + slice().share))))
+		if (setting_.seen->claim(mix64(recovery ^ (slice_.of_recovery * (1 + shares) + slice_.share))))
 			cut_replay(point, subset);
 	}
 }
@@ -566,22 +565,20 @@ void Exhaustive::cut_replay(const Point &point, const Subset &subset)
 	for (size_t q = 0; q < points.size(); q++) {
 		const std::string there = here + ":" + std::to_string(q);
 
+		if (points[q].durable.empty())
+			continue;
 		if (!wanted_.empty()) {
-			if (std::to_string(q) != wanted_.at(3))
-				continue;
 			const Subset s = Subset::parse(wanted_.at(4));
 
 			at_ = there + ":" + s.text();
 			check(points[q], s, nullptr);
 			continue;
 		}
-		if (q % recovery_parts != slice().of_recovery)
-			continue;
 		bool sampled;
 		const std::vector<Subset> all = subsets(points[q], sampled);
 
 		for (size_t i = 0; i < all.size(); i++) {
-			if (!slice().has(all, i))
+			if (!slice_.has(all, i))
 				continue;
 			const Subset &s = all[i];
 
@@ -669,15 +666,6 @@ void Exhaustive::first_steps()
 	begin(Load::Control::change);
 	write(0, 2);
 	settle();
-}
-
-// How often, ever.
-uint64_t Exhaustive::reached(std::string_view branch)
-{
-	for (const Mark &mark : marks())
-		if (mark.name == branch)
-			return mark.count;
-	return 0;
 }
 
 // Users' blocks, written until a segment had to be emptied.

@@ -23,7 +23,6 @@
 
 #include <atomic>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace pav::sim {
@@ -104,9 +103,10 @@ private:
 
 		bool has(const std::vector<Subset> &all, size_t i) const;
 	};
-	Slice slice() const;
+	Slice slice() const;	// the one of setting_
 	bool ours_to_explore() const;
 	[[noreturn]] void leave(int status) const;
+
 	struct Unit {
 		unsigned int drive;
 		std::vector<std::pair<uint64_t, CellRef>> cells;
@@ -150,13 +150,13 @@ private:
 	void fill_spread();
 	void spread_steps();
 	void lose(unsigned int drive);
-	static uint64_t reached(std::string_view branch);
 	void write(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_WRITE, lba, cells); }
 	void unmap(uint64_t lba, unsigned int cells) { load_.ask(0, PAV_UNMAP, lba, cells); }
 	void begin(Load::Control what);
 	void settle();
 
 	Setting setting_;
+	Slice slice_{};
 	bool watching_ = false;
 	uint64_t number_ = 0;		// of the point
 	uint64_t activity_ = 0, history_ = 0;

@@ -218,8 +218,8 @@ int run_exhaustive(const ExhaustiveOptions &o)
 	print_unreached(shared);
 	const double seconds = now_s() - began;
 
-	std::printf("exhaustive: %lu points (%lu of them sampled), %lu states checked (%lu more were alike; %lu also without two drives, %lu without two that were never lost, %lu with a life after), "
-		    "%lu rounds complete, %lu failures, %.1f s (%.0f states/s)\n",
+	std::printf("exhaustive: %lu points (%lu of them sampled), %lu states checked (%lu more were alike; %lu also without two drives, "
+		    "%lu without two that were never lost, %lu with a life after), %lu rounds complete, %lu failures, %.1f s (%.0f states/s)\n",
 		    points, sampled, states, alike, without_two, without_two_others, lives_after, rounds, shared.failures.load(), seconds, static_cast<double>(states) / seconds);
 	return broken || shared.failures ? 1 : 0;
 }

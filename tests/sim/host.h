@@ -35,6 +35,7 @@ struct Mark {
 	uint64_t count;
 };
 std::vector<Mark> marks();
+uint64_t reached(std::string_view branch);	// how often since the last reset
 void reset_marks();
 
 }  // namespace pav::sim

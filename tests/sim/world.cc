@@ -42,7 +42,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 	plan_.set_engine_parameters();
 	load_.control_extra = [this] {
 		if (rng_.percent(10))
-			ask_for_scrub();
+			set_scrub(rng_.percent(80));
 		else if (rng_.percent(40))
 			bring_home();
 		else
@@ -76,9 +76,7 @@ bool World::checkpoints_may_be_refused() const
 // lock up"). The engine says so.
 bool World::overwrites_may_be_refused() const
 {
-	const std::vector<Mark> all = marks();
-
-	return drives_are_lost() || std::any_of(all.begin(), all.end(), [](const Mark &m) { return m.name == "garbage collector gave up" && m.count; });
+	return drives_are_lost() || reached("garbage collector gave up");
 }
 
 // ---- lives ----

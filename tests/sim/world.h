@@ -78,9 +78,8 @@ protected:
 	static void on_release(void *host, struct pav_dev *dev);
 	bool nothing_is_missing();
 	Outcome scrub();
-	void ask_for_scrub();
+	void set_scrub(bool on);
 	void scrub_goes_on();
-	static uint64_t scrubs_done();	// ever, in this process
 	void new_suspects();
 	void check_drives();	// none but the suspects may have been failed
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);

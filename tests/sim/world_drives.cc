@@ -277,31 +277,22 @@ World::Outcome World::scrub()
 	unsigned int looks = 0;
 
 	return as_process("scrub", [&] {
-		pav_err err{};
-
 		for (const unsigned int s : suspects_)
 			drives_[s]->rates = {};
 		for (unsigned int i = 0; i < 8; i++)
 			bring_home();
 		// One that a power cut interrupted goes on where it was: what has rotted behind it since then it would not meet.
-		scrub_asked_ = false;
-		if (pav_engine_scrub(engine_, false, &err))
-			fail("the end of a scrub is refused: %s", err.text);
+		set_scrub(false);
 		do {
 			machine_->sleep_ns(500'000);
 			pav_engine_tasks(engine_, &rebuild, &info);
 		} while (info.running);
-		scrubs_before_ = scrubs_done();
-		if (pav_engine_scrub(engine_, true, &err))
-			fail("scrub is refused: %s", err.text);
-		scrub_asked_ = true;
+		set_scrub(true);
 		do {
 			machine_->sleep_ns(500'000);
 			pav_engine_tasks(engine_, &rebuild, &info);
 		} while ((info.running || info.finished < info.started || !info.started || rebuild.running) && ++looks < 2000);
-		if (looks == 2000)
-			return;
-		if (!nothing_is_missing())
+		if (looks == 2000 || !nothing_is_missing())
 			return;
 		if (info.lost)
 			fail("%llu stripes are beyond repair, and no more than two drives are bad", info.lost);
@@ -311,14 +302,13 @@ World::Outcome World::scrub()
 	});
 }
 
-// While users are at work and anything may happen. Process context.
-void World::ask_for_scrub()
+// Asks for a scrub, or for its end. Process context.
+void World::set_scrub(bool on)
 {
-	const bool on = rng_.percent(80);
 	pav_err err{};
 
 	scrub_asked_ = false;
-	scrubs_before_ = scrubs_done();		// it may be done before it is on record
+	scrubs_before_ = reached("scrub done");		// it may be done before it is on record
 	const int result = pav_engine_scrub(engine_, on, &err);
 
 	if (result && !lost_third_)
@@ -332,16 +322,8 @@ void World::scrub_goes_on()
 	struct pav_task_info info {}, rebuild {};
 
 	pav_engine_tasks(engine_, &rebuild, &info);
-	if (scrub_asked_ && !info.running && scrubs_done() == scrubs_before_)
+	if (scrub_asked_ && !info.running && reached("scrub done") == scrubs_before_)
 		fail("a scrub was asked for, a power cut met it, and it does not go on");
-}
-
-uint64_t World::scrubs_done()
-{
-	const std::vector<Mark> all = marks();
-	const auto it = std::find_if(all.begin(), all.end(), [](const Mark &m) { return m.name == "scrub done"; });
-
-	return it == all.end() ? 0 : it->count;
 }
 
 // Somebody adds a drive that is in no group, as a member or a spare; or takes one out, for good, or with a spare in its place. Process context.
