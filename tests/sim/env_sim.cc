@@ -6,8 +6,11 @@
 #include "raid6.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
+#include <set>
 
 using pav::sim::cell_bytes;
 using pav::sim::fail;
@@ -112,10 +115,10 @@ extern "C" {
 
 // ---- primitives of linux_like.h ----
 
-void sim_preempt(void)
+void sim_preempt(const struct sim_place *place)
 {
 	if (Machine::current())
-		machine().preempt();
+		machine().preempt(place && place->sticky);
 	else
 		sim_countdown = 1 << 30;
 }
@@ -154,8 +157,6 @@ void sim_spin_lock(spinlock_t *lock)
 
 	if (lock->made != made_lock)
 		fail("a spinlock is taken that was never initialised");
-	if (--sim_countdown <= 0)
-		m.preempt();
 	if (lock->dep.holder)
 		fail("a spinlock is taken twice by %s", m.fiber() ? m.fiber()->name : "the simulator");
 	lock->dep.holder = m.context();
@@ -164,8 +165,6 @@ void sim_spin_lock(spinlock_t *lock)
 
 bool sim_spin_trylock(spinlock_t *lock)
 {
-	if (--sim_countdown <= 0)
-		machine().preempt();
 	if (lock->dep.holder)
 		return false;
 	sim_spin_lock(lock);
@@ -180,8 +179,6 @@ void sim_spin_unlock(spinlock_t *lock)
 		fail("a spinlock is released that is not held here");
 	lock->dep.holder = 0;
 	m.spin_depth--;
-	if (--sim_countdown <= 0)
-		m.preempt();
 }
 
 void mutex_init(struct mutex *m)
@@ -198,8 +195,6 @@ void mutex_lock(struct mutex *m)
 		fail("a mutex is taken that was never initialised");
 	if (m->dep.holder == machine().context())
 		fail("a mutex is taken twice by %s", machine().fiber()->name);
-	if (--sim_countdown <= 0)
-		machine().preempt();
 	while (m->dep.holder)
 		wait_in(m->waiters);
 	m->dep.holder = machine().context();
@@ -219,8 +214,6 @@ void mutex_unlock(struct mutex *m)
 		fail("a mutex is released that is not held here");
 	m->dep.holder = 0;
 	wake_first(m->waiters);
-	if (--sim_countdown <= 0)
-		machine().preempt();
 }
 
 bool mutex_is_locked(struct mutex *m)
@@ -587,6 +580,8 @@ unsigned int pav_uio_verify(struct pav_uio *uio, const u32 *crc, unsigned int fr
 
 extern struct sim_mark marks_begin[] __asm__("__start_pav_marks") __attribute__((weak));
 extern struct sim_mark marks_end[] __asm__("__stop_pav_marks") __attribute__((weak));
+extern struct sim_place places_begin[] __asm__("__start_pav_places") __attribute__((weak));
+extern struct sim_place places_end[] __asm__("__stop_pav_places") __attribute__((weak));
 
 }  // extern "C"
 
@@ -625,6 +620,54 @@ void reset_marks()
 {
 	for (sim_mark *m = marks_begin; m && m < marks_end; m++)
 		m->count = 0;
+}
+
+// ---- places: the same ----
+
+static std::string place_name(const sim_place &place)
+{
+	const std::string file = std::filesystem::path(place.file).lexically_normal().string();
+	const size_t kmod = file.rfind("kmod/");
+
+	return (kmod == std::string::npos ? "" : file.substr(kmod) + ":" + std::to_string(place.line));
+}
+
+const std::vector<std::string> &places()
+{
+	static const std::vector<std::string> all = [] {
+		std::set<std::string> names;
+
+		for (const sim_place *p = places_begin; p && p < places_end; p++)
+			if (p->file)
+				names.insert(place_name(*p));
+		names.erase("");	// of the simulator itself
+		return std::vector<std::string>(names.begin(), names.end());
+	}();
+	return all;
+}
+
+std::vector<std::string> places_in(const std::string &where)
+{
+	const size_t colon = where.find(':'), dash = where.find('-', colon);
+	const std::string file = where.substr(0, colon) + ":";
+	const long first = colon == std::string::npos ? 0 : std::atol(where.c_str() + colon + 1);
+	const long last = colon == std::string::npos ? LONG_MAX : dash == std::string::npos ? first : std::atol(where.c_str() + dash + 1);
+	std::vector<std::string> out;
+
+	for (const std::string &place : places()) {
+		const long line = std::atol(place.c_str() + place.find(':') + 1);
+
+		if (place.compare(0, file.size(), file) == 0 && line >= first && line <= last)
+			out.push_back(place);
+	}
+	return out;
+}
+
+void set_sticky_places(const std::vector<std::string> &names)
+{
+	for (sim_place *p = places_begin; p && p < places_end; p++)
+		if (p->file && (p->sticky || !names.empty()))
+			p->sticky = std::find(names.begin(), names.end(), place_name(*p)) != names.end();
 }
 
 }  // namespace pav::sim

@@ -167,15 +167,15 @@ TEST_F(EnvTest, PreemptionLetsOthersInBetween)
 	machine.spawn("one", [] {
 		for (int i = 0; i < 100; i++) {
 			shared = 1;
-			sim_preempt();
+			sim_preempt(nullptr);
 			shared = 0;
-			sim_preempt();
+			sim_preempt(nullptr);
 		}
 	});
 	machine.spawn("two", [&seen] {
 		for (int i = 0; i < 100; i++) {
 			seen |= shared != 0;
-			sim_preempt();
+			sim_preempt(nullptr);
 		}
 	});
 	run();

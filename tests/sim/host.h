@@ -38,4 +38,11 @@ std::vector<Mark> marks();
 uint64_t reached(std::string_view branch);	// how often since the last reset
 void reset_marks();
 
+// The places of the engine's sources where code can be put aside: "kmod/log/log.c:123", each once, in the order of their names.
+const std::vector<std::string> &places();
+// Those of a file, or of a part of it: "kmod/log/log.c:100-140".
+std::vector<std::string> places_in(const std::string &where);
+// These are sticky, in this process, and no others are.
+void set_sticky_places(const std::vector<std::string> &names);
+
 }  // namespace pav::sim

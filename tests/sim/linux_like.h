@@ -4,7 +4,7 @@
  *
  * The simulator runs one thing at a time, so an atomic is a plain integer and a lock is a flag. What could go wrong on several CPUs is shown in another
  * way: at each operation that orders memory or takes a lock, sim_point() may put the running code aside and let other code run first, as if that were on
- * another CPU. It never does so inside a spinlock. Breaking a rule (a lock taken twice, sleeping under a spinlock, a lock not held that should be) ends
+ * another CPU; by chance, or because the seed wants it at this very place of the sources (struct sim_place). It never does so inside a spinlock. Breaking a rule (a lock taken twice, sleeping under a spinlock, a lock not held that should be) ends
  * the run with a message.
  */
 #ifndef PAV_LINUX_LIKE_H
@@ -76,6 +76,13 @@ struct sim_mark {
 	u64 count;
 };
 
+/* Where in the sources a sim_point() is; gathered in the same way. */
+struct sim_place {
+	const char *file;
+	int line;
+	bool sticky;		/* who comes here is often put aside: the host's */
+};
+
 #define BITS_PER_LONG		64
 #define BITS_TO_LONGS(n)	(((n) + BITS_PER_LONG - 1) / BITS_PER_LONG)
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
@@ -85,7 +92,7 @@ struct sim_mark {
 extern "C" {
 #endif
 extern int sim_countdown;				/* to the next preemption */
-void sim_preempt(void);
+void sim_preempt(const struct sim_place *place);	/* NULL: nowhere in particular */
 void sim_relax(void);
 void sim_spin_init(spinlock_t *lock);
 void sim_spin_lock(spinlock_t *lock);
@@ -384,11 +391,11 @@ static inline void le64_add_cpu(__le64 *v, u64 n)
 }
 
 /* ---- order ---- */
-static inline void sim_point(void)
-{
-	if (unlikely(--sim_countdown <= 0))
-		sim_preempt();
-}
+#define sim_point() do {								\
+	static struct sim_place p_ __attribute__((section("pav_places"), used)) = { __FILE__, __LINE__, false }; \
+	if (unlikely(--sim_countdown <= 0 || p_.sticky))				\
+		sim_preempt(&p_);							\
+} while (0)
 
 #define READ_ONCE(x)		({ sim_point(); *(const volatile typeof(x) *)&(x); })
 #define WRITE_ONCE(x, v)	do { *(volatile typeof(x) *)&(x) = (v); sim_point(); } while (0)
@@ -407,53 +414,87 @@ static inline void sim_point(void)
 #define ATOMIC_INIT(i)		{ (i) }
 #define ATOMIC64_INIT(i)	{ (i) }
 
+/* Without the points: those are where they are used. */
 #define SIM_ATOMIC(A, T, N)								\
-static inline N A##_read(const T *v) { sim_point(); return v->counter; }		\
-static inline void A##_set(T *v, N i) { v->counter = i; sim_point(); }			\
-static inline N A##_add_return(N i, T *v) { sim_point(); return v->counter += i; }	\
-static inline N A##_sub_return(N i, T *v) { sim_point(); return v->counter -= i; }	\
-static inline N A##_fetch_add(N i, T *v) { sim_point(); v->counter += i; return v->counter - i; } \
-static inline void A##_add(N i, T *v) { (void)A##_add_return(i, v); }			\
-static inline void A##_sub(N i, T *v) { (void)A##_sub_return(i, v); }			\
-static inline void A##_inc(T *v) { (void)A##_add_return(1, v); }			\
-static inline void A##_dec(T *v) { (void)A##_sub_return(1, v); }			\
-static inline N A##_inc_return(T *v) { return A##_add_return(1, v); }			\
-static inline N A##_dec_return(T *v) { return A##_sub_return(1, v); }			\
-static inline bool A##_dec_and_test(T *v) { return A##_sub_return(1, v) == 0; }		\
-static inline bool A##_inc_and_test(T *v) { return A##_add_return(1, v) == 0; }		\
-static inline bool A##_sub_and_test(N i, T *v) { return A##_sub_return(i, v) == 0; }	\
-static inline N A##_xchg(T *v, N n) { return xchg(&v->counter, n); }			\
-static inline N A##_cmpxchg(T *v, N o, N n) { return cmpxchg(&v->counter, o, n); }	\
+static inline N A##_read(const T *v) { return v->counter; }				\
+static inline void A##_set(T *v, N i) { v->counter = i; }				\
+static inline N A##_add_return(N i, T *v) { return v->counter += i; }			\
+static inline N A##_xchg(T *v, N n) { N was = v->counter; v->counter = n; return was; }	\
+static inline N A##_cmpxchg(T *v, N o, N n)						\
+{											\
+	N was = v->counter;								\
+	if (was == o)									\
+		v->counter = n;								\
+	return was;									\
+}											\
 static inline bool A##_try_cmpxchg(T *v, N *o, N n)					\
 {											\
-	N was = cmpxchg(&v->counter, *o, n);						\
+	N was = A##_cmpxchg(v, *o, n);							\
 	bool ok = was == *o;								\
 	*o = was;									\
 	return ok;									\
 }											\
 static inline bool A##_add_unless(T *v, N a, N u)					\
 {											\
-	sim_point();									\
 	if (v->counter == u)								\
 		return false;								\
 	v->counter += a;								\
 	return true;									\
-}											\
-static inline bool A##_inc_not_zero(T *v) { return A##_add_unless(v, 1, 0); }
+}
 SIM_ATOMIC(atomic, atomic_t, int)
 SIM_ATOMIC(atomic64, atomic64_t, s64)
+#define atomic_read(v)	({ sim_point(); atomic_read(v); })
+#define atomic_cmpxchg(v, o, n)	({ sim_point(); atomic_cmpxchg(v, o, n); })
+#define atomic_try_cmpxchg(v, o, n)	({ sim_point(); atomic_try_cmpxchg(v, o, n); })
+#define atomic_add_unless(v, a, u)	({ sim_point(); atomic_add_unless(v, a, u); })
+#define atomic_xchg(v, n)	({ sim_point(); atomic_xchg(v, n); })
+#define atomic_add_return(i, v)	({ sim_point(); atomic_add_return(i, v); })
+#define atomic_set(v, i)	({ atomic_set(v, i); sim_point(); })
+#define atomic_sub_return(i, v)	atomic_add_return(-(i), v)
+#define atomic_fetch_add(i, v)	(atomic_add_return(i, v) - (i))
+#define atomic_add(i, v)	((void)atomic_add_return(i, v))
+#define atomic_sub(i, v)	((void)atomic_add_return(-(i), v))
+#define atomic_inc(v)	((void)atomic_add_return(1, v))
+#define atomic_dec(v)	((void)atomic_add_return(-1, v))
+#define atomic_inc_return(v)	atomic_add_return(1, v)
+#define atomic_dec_return(v)	atomic_add_return(-1, v)
+#define atomic_dec_and_test(v)	(atomic_add_return(-1, v) == 0)
+#define atomic_inc_and_test(v)	(atomic_add_return(1, v) == 0)
+#define atomic_sub_and_test(i, v)	(atomic_add_return(-(i), v) == 0)
+#define atomic_inc_not_zero(v)	atomic_add_unless(v, 1, 0)
+#define atomic64_read(v)	({ sim_point(); atomic64_read(v); })
+#define atomic64_cmpxchg(v, o, n)	({ sim_point(); atomic64_cmpxchg(v, o, n); })
+#define atomic64_try_cmpxchg(v, o, n)	({ sim_point(); atomic64_try_cmpxchg(v, o, n); })
+#define atomic64_add_unless(v, a, u)	({ sim_point(); atomic64_add_unless(v, a, u); })
+#define atomic64_xchg(v, n)	({ sim_point(); atomic64_xchg(v, n); })
+#define atomic64_add_return(i, v)	({ sim_point(); atomic64_add_return(i, v); })
+#define atomic64_set(v, i)	({ atomic64_set(v, i); sim_point(); })
+#define atomic64_sub_return(i, v)	atomic64_add_return(-(i), v)
+#define atomic64_fetch_add(i, v)	(atomic64_add_return(i, v) - (i))
+#define atomic64_add(i, v)	((void)atomic64_add_return(i, v))
+#define atomic64_sub(i, v)	((void)atomic64_add_return(-(i), v))
+#define atomic64_inc(v)	((void)atomic64_add_return(1, v))
+#define atomic64_dec(v)	((void)atomic64_add_return(-1, v))
+#define atomic64_inc_return(v)	atomic64_add_return(1, v)
+#define atomic64_dec_return(v)	atomic64_add_return(-1, v)
+#define atomic64_dec_and_test(v)	(atomic64_add_return(-1, v) == 0)
+#define atomic64_inc_and_test(v)	(atomic64_add_return(1, v) == 0)
+#define atomic64_sub_and_test(i, v)	(atomic64_add_return(-(i), v) == 0)
+#define atomic64_inc_not_zero(v)	atomic64_add_unless(v, 1, 0)
 
 /* ---- locks ---- */
 #define spin_lock_init(l)		sim_spin_init(l)
-#define spin_lock(l)			sim_spin_lock(l)
-#define spin_unlock(l)			sim_spin_unlock(l)
-#define spin_lock_irq(l)		sim_spin_lock(l)
-#define spin_unlock_irq(l)		sim_spin_unlock(l)
-#define spin_lock_bh(l)			sim_spin_lock(l)
-#define spin_unlock_bh(l)		sim_spin_unlock(l)
-#define spin_trylock(l)			sim_spin_trylock(l)
-#define spin_lock_irqsave(l, flags)	do { unsigned long *f_ = &(flags); *f_ = 1; sim_spin_lock(l); } while (0)
-#define spin_unlock_irqrestore(l, flags) do { (void)(flags); sim_spin_unlock(l); } while (0)
+#define spin_lock(l)			do { sim_point(); sim_spin_lock(l); } while (0)
+#define spin_unlock(l)			do { sim_spin_unlock(l); sim_point(); } while (0)
+#define spin_lock_irq(l)		spin_lock(l)
+#define spin_unlock_irq(l)		spin_unlock(l)
+#define spin_lock_bh(l)			spin_lock(l)
+#define spin_unlock_bh(l)		spin_unlock(l)
+#define spin_trylock(l)			({ sim_point(); sim_spin_trylock(l); })
+#define spin_lock_irqsave(l, flags)	do { unsigned long *f_ = &(flags); *f_ = 1; spin_lock(l); } while (0)
+#define spin_unlock_irqrestore(l, flags) do { (void)(flags); spin_unlock(l); } while (0)
+#define mutex_lock(m)			do { sim_point(); mutex_lock(m); } while (0)
+#define mutex_unlock(m)			do { mutex_unlock(m); sim_point(); } while (0)
 #define lockdep_assert_held(l)		sim_assert_held(&(l)->dep, #l, __FILE__, __LINE__)
 #define might_sleep()			do { } while (0)
 #define mutex_destroy(m)		do { } while (0)

@@ -291,7 +291,7 @@ void Load::restore(const Saved &saved)
 	cut();
 }
 
-bool Load::check_counts()
+bool Load::check_counts(const std::function<bool()> &at_rest)
 {
 	char text[200];
 	const std::vector<VolumeModel *> all = living();
@@ -309,7 +309,8 @@ bool Load::check_counts()
 		if (sim_wrong_mapped(v->handle, mapped, text, sizeof text))
 			fail("volume %lu: %s", v->oracle.uid(), text);
 	}
-	if (sim_moved(all.front()->handle) != moved)
+	// What is being moved counts where it comes to lie before the map says so.
+	if (sim_moved(all.front()->handle) != moved || !at_rest())
 		return false;
 	if (sim_wrong_live(all.front()->handle, live_.data(), text, sizeof text))
 		fail("%s", text);

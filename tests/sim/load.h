@@ -7,6 +7,7 @@
 #include "plan.h"
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -75,7 +76,7 @@ public:
 
 	// Are the engine's counts of cells what its map says? No user may be at work. False: that cannot be said, the garbage collector has moved cells
 	// meanwhile. Process context.
-	bool check_counts();
+	bool check_counts(const std::function<bool()> &at_rest);
 	// The same for rows on the drives: see sim_wrong_row().
 	void check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block));
 

@@ -363,22 +363,32 @@ void Machine::set_preemption(unsigned int mean_points, uint64_t mean_ns)
 	rearm_preemption();
 }
 
+void Machine::set_sticky(unsigned int one_in, uint64_t mean_ns)
+{
+	sticky_one_in_ = one_in;
+	sticky_ns_ = mean_ns;
+}
+
 void Machine::rearm_preemption()
 {
 	sim_countdown = preempt_mean_ ? static_cast<int>(1 + rng_.skewed(preempt_mean_)) : 1 << 30;
 }
 
-void Machine::preempt()
+void Machine::preempt(bool sticky_place)
 {
+	stuck_ = stuck_ || (sticky_place && sticky_one_in_ && rng_.below(sticky_one_in_) == 0);
+	if (!stuck_ && sim_countdown > 0)
+		return;
 	if (!current_fiber_ || spin_depth || vector_depth) {
 		sim_countdown = 1;	// at the next point where it may be
 		return;
 	}
 	rearm_preemption();
-	if (preempt_mean_ == 0)
+	if (!stuck_ && preempt_mean_ == 0)
 		return;
 	current_fiber_->waking = true;
-	add(rng_.skewed(preempt_ns_), {nullptr, current_fiber_});
+	add(rng_.skewed(stuck_ ? sticky_ns_ : preempt_ns_), {nullptr, current_fiber_});
+	stuck_ = false;
 	preempted_++;
 	leave();
 	preempted_--;

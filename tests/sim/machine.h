@@ -71,12 +71,14 @@ public:
 	void park();			// until wake(); the caller looks again whether it may go on
 	void wake(Fiber &fiber);
 	void sleep_ns(uint64_t ns);
-	void preempt();			// lets others run, if the place allows it
+	void preempt(bool sticky_place = false);	// lets others run, if the place allows it; or as soon as it does
 	void relax();			// the same, and it must
 	unsigned int preempted() const { return preempted_; }	// so many fibers were put aside in the middle of something
 	bool may_sleep() const;
 	void must_be_able_to_sleep(const char *what);	// fails the run
 	void set_preemption(unsigned int mean_points, uint64_t mean_ns = 5000);	// 0 points: never; for how long
+	// The same for those who come to a sticky place: one in so many is put aside; 0: none.
+	void set_sticky(unsigned int one_in, uint64_t mean_ns);
 
 	unsigned int spin_depth = 0, vector_depth = 0;
 
@@ -122,6 +124,9 @@ private:
 	size_t main_stack_bytes_ = 0;
 	unsigned int preempt_mean_ = 0, preempted_ = 0;
 	uint64_t preempt_ns_ = 5000;
+	unsigned int sticky_one_in_ = 0;
+	uint64_t sticky_ns_ = 0;
+	bool stuck_ = false;		// it came to a sticky place, and is put aside where that may be
 	int countdown_ = 1 << 30;	// to the next preemption, while another machine is the current one
 
 	struct Allocation {

@@ -29,7 +29,8 @@ struct Options {
 	bool verbose = false, json = false, hash = false, keep_going = false;
 	size_t tail = 60;
 	std::vector<uint64_t> skip;
-	std::string program;
+	std::string program;	// and what decides with the seed
+	std::string linger;
 };
 
 // ---- one seed ----
@@ -325,6 +326,7 @@ int main(int argc, char **argv)
 	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
 	app.add_option("--watchdog", o.watchdog_s, "seconds of a processor that a seed may take")->capture_default_str();
 	app.add_option("--skip", o.skip, "seeds to leave out")->delimiter(',');
+	app.add_option("--linger", o.linger, "let every seed linger here, to look at races closely: FILE of the engine, or FILE:LINE-LINE; default: some seeds, anywhere");
 	pav::sim::ExhaustiveOptions all;
 	bool exhaustive = false;
 
@@ -364,6 +366,16 @@ int main(int argc, char **argv)
 		all.program = o.program;
 		catch_signals();
 		return pav::sim::run_exhaustive(all);
+	}
+	if (!o.linger.empty()) {
+		const auto here = pav::sim::places_in(o.linger);
+
+		if (here.empty()) {
+			std::cerr << fmt::format("{}: nothing there where code can be put aside; a place is for instance {}\n", o.linger, pav::sim::places().at(0));
+			return 2;
+		}
+		pav::sim::Plan::linger_at(here);
+		o.program += " --linger " + o.linger;
 	}
 	if (app.count("--seed")) {
 		Tally tally;

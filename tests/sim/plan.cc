@@ -2,10 +2,18 @@
 #include "plan.h"
 
 #include "engine_c.h"
+#include "host.h"
 
 #include <algorithm>
 
 namespace pav::sim {
+
+static std::vector<std::string> lingering_places;	// if they are not to be chosen from all
+
+void Plan::linger_at(std::vector<std::string> places)
+{
+	lingering_places = std::move(places);
+}
 
 Plan::Plan(uint64_t seed)
 {
@@ -144,12 +152,27 @@ Plan::Plan(uint64_t seed)
 		large_percent = sequential_percent = 0;
 	}
 
+	// Races between two places are rare where each is hit by chance alone: some seeds linger at a few.
+	Rng lingering(mix64(seed) ^ 0x737469636b);	// "stick"
+
+	const std::vector<std::string> &here = lingering_places.empty() ? places() : lingering_places;
+
+	if (!third_loss && !here.empty() && (!lingering_places.empty() || lingering.percent(35))) {
+		constexpr unsigned int one_in[] = {1, 1, 3, 10, 50};
+
+		for (uint64_t n = lingering.range(1, 4); n; n--)
+			sticky.push_back(lingering.pick(here));
+		sticky_one_in = one_in[lingering.below(std::size(one_in))];
+		sticky_ns = lingering.range(2, 2000) * lingering.range(1, 1000);
+	}
+
 	// A beat is longer than drives mostly take, and than it takes to ask all of them (some four points each way); but what waits for some beats must not
 	// take for ever.
 	const uint64_t worst = std::max(latency.read, latency.write * latency.superblocks) * suspects_slower * (latency.slow ? 100 : 1);
 	const uint64_t asking = preemption ? 2 * (drives + spares) * 4 * preemption_ns / preemption : 0;
 	const uint64_t paused = preemption ? 20 * preemption_ns : 0;	// a round is on time if few of them come in it
-	const uint64_t least_ns = std::max({std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking, paused});
+	const uint64_t lingered = sticky.empty() ? 0 : 2 * (drives + spares) * 4 * sticky_ns / sticky_one_in + 4 * sticky_ns;
+	const uint64_t least_ns = std::max({std::min<uint64_t>(8 * worst, 2'500'000'000), 5 * asking, paused, 5 * lingered});
 
 	heartbeat_ms = static_cast<unsigned int>(std::max(Rng(mix64(seed) ^ 0x6f776e6572).range(2, 200), least_ns / 1'000'000));
 
@@ -189,6 +212,7 @@ Plan Plan::small(uint64_t round)
 	p.shorn_percent = 0;
 	p.preemption = round % 3 == 0 ? static_cast<unsigned int>(rng.range(3, 100)) : 0;
 	p.preemption_ns = 5000;
+	p.sticky.clear();
 	p.alloc_failure = 0;
 	p.max_volumes = 2;
 	p.unstable_percent = 0;
@@ -211,6 +235,7 @@ void Plan::set_engine_parameters() const
 	pav_evacuate_delay = third_loss ? 1000 : 0;
 	pav_error_limit = error_limit;
 	pav_stall_limit = stall_limit;
+	set_sticky_places(sticky);
 }
 
 std::string Plan::describe() const
@@ -224,6 +249,10 @@ std::string Plan::describe() const
 
 	if (preemption && preemption_ns != 5000)
 		out += " preempt-ns=" + std::to_string(preemption_ns);
+	for (const std::string &place : sticky)
+		out += " at " + place;
+	if (!sticky.empty())
+		out += " one in " + std::to_string(sticky_one_in) + " lingers for " + std::to_string(sticky_ns) + " ns";
 	if (shorn_percent)
 		out += " shorn=" + std::to_string(shorn_percent) + "%";
 	if (latency.superblocks > 1)

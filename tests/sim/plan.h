@@ -27,6 +27,8 @@ struct Plan {
 	};
 	static constexpr unsigned int scripts = 5;
 	static Script script_of(uint64_t round) { return static_cast<Script>(round % scripts); }
+	// From now on every seed lingers, and at these places; none: as it chooses.
+	static void linger_at(std::vector<std::string> places);
 	std::string describe() const;
 	void set_engine_parameters() const;	// of the whole process: each seed must, or it would have those of the one before
 
@@ -43,6 +45,9 @@ struct Plan {
 	Latency latency;
 	unsigned int preemption;		// mean points between two; 0: none
 	uint64_t preemption_ns;			// how long it takes: other CPUs do much meanwhile, or little
+	std::vector<std::string> sticky;	// places of the engine's sources where one in so many is put aside; two hosts: not
+	unsigned int sticky_one_in = 0;
+	uint64_t sticky_ns = 0;			// for how long
 	unsigned int alloc_failure;		// in some incarnations, once in so many
 	unsigned int shorn_percent;		// of what a cut leaves: some sectors new, some old
 	unsigned int cut_keep_percent;		// of the blocks whose fate is open

@@ -1,118 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 // Drives that stop answering, or answer when it is too late: which of them is failed, and what users notice.
-#include "host.h"
-#include "worker.h"
+#include "scenario.h"
 
-#include <gtest/gtest.h>
-
-#include <cstdlib>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace pav::sim {
 namespace {
 
-constexpr uint64_t ms = 1'000'000, second = 1000 * ms;
-constexpr uint64_t for_ever = 1'000'000 * second;
+constexpr uint64_t for_ever = 1'000'000'000'000'000;
 constexpr unsigned int users = 8;
 constexpr uint64_t volume_cells = 4096;
 
 // A group of 4+2 and a spare, with beats of a second, and users who read and write at random.
-class Stall : public testing::Test {
+class Stall : public Scenario {
 protected:
-	Stall()
-	{
-		host_options() = {};
-		pav_stall_limit = 10;
-		pav_error_limit = 0;
-		pav_evacuate_delay = 60;
-		pav_rebuild_rate_min = pav_rebuild_rate_max = 0;
-		for (unsigned int i = 0; i < 7; i++) {
-			drives_.push_back(std::make_unique<Drive>(i, 256 + 200 * 64, false));
-			devs_.push_back({drives_.back().get()});
-		}
-		ops_.event = [](void *host, pav_event type, const char *, int slot, u64, const char *text) {
-			auto &test = *static_cast<Stall *>(host);
-
-			if (type == PAV_EVENT_DRIVE_FAILED)
-				test.failed_.push_back({static_cast<unsigned int>(slot), test.machine_.now_ns(), text});
-		};
-	}
+	Stall() : Scenario(7, 200, 64, false) {}
 
 	// @spare: the last drive is one; or it is not there.
-	void open(bool spare)
+	void begin(bool spare)
 	{
-		std::vector<pav_drive_arg> args;
-		pav_create_params create{};
-		pav_open_params params{};
-		pav_volume_ident ident{};
-		pav_err err{};
-
-		for (unsigned int i = 0; i < 6U + spare; i++)
-			args.push_back({&devs_[i], i >= 6});
-		std::snprintf(create.name, sizeof create.name, "stall");
-		create.data_drives = 4;
-		create.segment_blocks = 64;
-		params.streams = 2;
-		params.ops = &ops_;
-		params.host = this;
-		std::snprintf(ident.name, sizeof ident.name, "v");
-		as_process([&] {
-			const auto n = static_cast<unsigned int>(args.size());
-
-			ASSERT_EQ(pav_engine_create(args.data(), n, &create, &err), 0) << err.text;
-			ASSERT_EQ(pav_engine_open(args.data(), n, &params, &engine_, &err), 0) << err.text;
-			ASSERT_EQ(pav_volume_create(engine_, &ident, volume_cells, &volume_, &err), 0) << err.text;
-		});
+		create(4, 6U + spare, spare, volume_cells);
 		ASSERT_TRUE(volume_);
 		for (unsigned int i = 0; i < users; i++) {
-			requests_.push_back(std::make_unique<Request>(*this));
-			go_on(*requests_.back());
+			users_.push_back(std::make_unique<Request>(*this));
+			go_on(*users_.back());
 		}
 		run_for(5 * second);
 	}
 
 	~Stall() override
 	{
-		pav_err err{};
-
 		for (auto &drive : drives_)
 			drive->latency.unheard = 0;
 		stop_ = true;
 		run_until([this] { return in_flight_ == 0; });
-		as_process([&] { EXPECT_EQ(pav_engine_close(engine_, &err), 0) << err.text; });
-	}
-
-	template <typename P> void run_until(P done)
-	{
-		while (!done())
-			if (!machine_.step())
-				fail("nothing can happen any more; waiting: %s", machine_.stuck().c_str());
-	}
-	void run_for(uint64_t ns)
-	{
-		const uint64_t until = machine_.now_ns() + ns;
-
-		run_until([&] { return machine_.now_ns() >= until; });
-	}
-	template <typename F> void as_process(F body)
-	{
-		bool done = false;
-
-		machine_.spawn("test", [&] {
-			body();
-			done = true;
-		});
-		run_until([&] { return done; });
-	}
-	pav_drive_state state(unsigned int slot)
-	{
-		pav_drive_info info{};
-
-		as_process([&] { pav_engine_drive_info(engine_, slot, &info); });
-		return info.state;
+		close();
 	}
 
 	struct Request : UserMemory {
@@ -132,7 +56,7 @@ protected:
 		if (stop_)
 			return;
 		in_flight_++;
-		machine_.after(10 * ms, [this, &r] {
+		machine_->after(10 * ms, [this, &r] {
 			r.req = pav_req{};
 			r.req.vol = volume_;
 			r.req.op = rng_.percent(50) ? PAV_WRITE : PAV_READ;
@@ -143,7 +67,7 @@ protected:
 			r.req.done = [](pav_req *req) {
 				Request &done = *static_cast<Request *>(static_cast<UserMemory *>(req->env.sim));
 				Stall &test = done.test;
-				const uint64_t took = test.machine_.now_ns() - done.began_ns;
+				const uint64_t took = test.machine_->now_ns() - done.began_ns;
 
 				EXPECT_EQ(req->error, 0);
 				test.in_flight_--;
@@ -153,45 +77,30 @@ protected:
 				}
 				test.go_on(done);
 			};
-			r.began_ns = machine_.now_ns();
+			r.began_ns = machine_->now_ns();
 			pav_submit(&r.req);
 		});
 	}
 	// What users notice of the next @ns.
 	void expect_fast(uint64_t ns)
 	{
-		since_ = machine_.now_ns();
+		since_ = machine_->now_ns();
 		worst_ns_ = completed_ = 0;
 		run_for(ns);
 		EXPECT_GT(completed_, 100U * ns / second);
 		EXPECT_LT(worst_ns_, 100 * ms);
 	}
 
-	struct Failed {
-		unsigned int slot;
-		uint64_t ns;
-		std::string text;
-	};
-
-	Rng rng_{1};
-	Trace trace_;
-	Machine machine_{rng_, trace_};
-	std::vector<std::unique_ptr<Drive>> drives_;
-	std::vector<pav_dev> devs_;
-	pav_host_ops ops_{};
-	pav_engine *engine_ = nullptr;
-	pav_volume *volume_ = nullptr;
-	std::vector<std::unique_ptr<Request>> requests_;
+	std::vector<std::unique_ptr<Request>> users_;
 	bool stop_ = false;
 	uint64_t in_flight_ = 0, completed_ = 0, worst_ns_ = 0, since_ = for_ever;
-	std::vector<Failed> failed_;
 };
 
 // An NVMe drive that has lost its interrupts: the host times out, looks, and finds the command done; each time.
 TEST_F(Stall, ADriveThatNeedsHalfAMinuteForEachCommandIsFailed)
 {
-	open(false);
-	const uint64_t began = machine_.now_ns();
+	begin(false);
+	const uint64_t began = machine_->now_ns();
 
 	drives_[2]->latency.unheard = 30 * second;
 	run_for(15 * second);
@@ -207,8 +116,8 @@ TEST_F(Stall, ADriveThatNeedsHalfAMinuteForEachCommandIsFailed)
 
 TEST_F(Stall, ADriveThatDoesNotAnswerIsFailedAndItsSpareTakesOver)
 {
-	open(true);
-	drives_[0]->hang(machine_.now_ns() + 60 * second, false);
+	begin(true);
+	drives_[0]->hang(machine_->now_ns() + 60 * second, false);
 	run_for(15 * second);
 	ASSERT_EQ(failed_.size(), 1U);
 	EXPECT_EQ(failed_[0].slot, 0U);
@@ -222,9 +131,9 @@ TEST_F(Stall, ADriveThatDoesNotAnswerIsFailedAndItsSpareTakesOver)
 // Nobody's fault: the fabric, the controller, the host.
 TEST_F(Stall, WhenAllDrivesStallNoneIsFailed)
 {
-	open(true);
+	begin(true);
 	for (auto &drive : drives_)
-		drive->hang(machine_.now_ns() + 30 * second, false);
+		drive->hang(machine_->now_ns() + 30 * second, false);
 	run_for(60 * second);
 	EXPECT_TRUE(failed_.empty());
 	expect_fast(10 * second);
@@ -241,9 +150,9 @@ TEST_F(Stall, WhenAllDrivesStallNoneIsFailed)
 
 TEST_F(Stall, WhenTwoStallNoneIsFailed)
 {
-	open(true);
-	drives_[1]->hang(machine_.now_ns() + 30 * second, false);
-	drives_[4]->hang(machine_.now_ns() + 30 * second, false);
+	begin(true);
+	drives_[1]->hang(machine_->now_ns() + 30 * second, false);
+	drives_[4]->hang(machine_->now_ns() + 30 * second, false);
 	run_for(60 * second);
 	EXPECT_TRUE(failed_.empty());
 	expect_fast(10 * second);
@@ -252,18 +161,18 @@ TEST_F(Stall, WhenTwoStallNoneIsFailed)
 // They come back one after the other: the last is given the whole time from when it is the only one.
 TEST_F(Stall, TheLastToComeBackIsNotBlamedForWhatHeldAll)
 {
-	open(true);
+	begin(true);
 	for (unsigned int i = 0; i < 7; i++)
-		drives_[i]->hang(machine_.now_ns() + (i == 3 ? 36 : 30) * second, false);
+		drives_[i]->hang(machine_->now_ns() + (i == 3 ? 36 : 30) * second, false);
 	run_for(60 * second);
 	EXPECT_TRUE(failed_.empty());
 }
 
 TEST_F(Stall, AShortStallIsForgiven)
 {
-	open(true);
+	begin(true);
 	for (unsigned int i = 0; i < 10; i++) {
-		drives_[5]->hang(machine_.now_ns() + 7 * second, false);
+		drives_[5]->hang(machine_->now_ns() + 7 * second, false);
 		run_for(10 * second);
 	}
 	EXPECT_TRUE(failed_.empty());
@@ -272,11 +181,11 @@ TEST_F(Stall, AShortStallIsForgiven)
 // Then a drive that comes back at last is worth more than none.
 TEST_F(Stall, WhereAnotherIsLostASlowDriveIsKept)
 {
-	open(false);
+	begin(false);
 	drives_[1]->vanish(rng_);
 	run_for(5 * second);
 	ASSERT_EQ(failed_.size(), 1U);
-	drives_[2]->hang(machine_.now_ns() + 40 * second, false);
+	drives_[2]->hang(machine_->now_ns() + 40 * second, false);
 	run_for(60 * second);
 	EXPECT_EQ(failed_.size(), 1U);
 	expect_fast(10 * second);
@@ -284,7 +193,7 @@ TEST_F(Stall, WhereAnotherIsLostASlowDriveIsKept)
 
 TEST_F(Stall, WhenWhatWasLostIsRebuiltTheNextIsFailed)
 {
-	open(true);
+	begin(true);
 	drives_[1]->vanish(rng_);
 	run_for(60 * second);
 	ASSERT_EQ(failed_.size(), 1U);
@@ -298,11 +207,11 @@ TEST_F(Stall, WhenWhatWasLostIsRebuiltTheNextIsFailed)
 // A machine that was put to sleep finds its clock ahead, and commands older than any limit.
 TEST_F(Stall, TheTimeAMachineSleepsDoesNotCount)
 {
-	open(true);
+	begin(true);
 	for (unsigned int i = 0; i < 10; i++) {
-		drives_[5]->hang(machine_.now_ns() + 3600 * second + 3 * second, false);
+		drives_[5]->hang(machine_->now_ns() + 3600 * second + 3 * second, false);
 		run_for(3 * second);
-		machine_.skip_to(machine_.now_ns() + 3600 * second);
+		machine_->skip_to(machine_->now_ns() + 3600 * second);
 		run_for(10 * second);
 	}
 	EXPECT_TRUE(failed_.empty());
@@ -311,8 +220,8 @@ TEST_F(Stall, TheTimeAMachineSleepsDoesNotCount)
 TEST_F(Stall, WithoutALimitNoneIsFailed)
 {
 	pav_stall_limit = 0;
-	open(true);
-	drives_[5]->hang(machine_.now_ns() + 600 * second, false);
+	begin(true);
+	drives_[5]->hang(machine_->now_ns() + 600 * second, false);
 	run_for(700 * second);
 	EXPECT_TRUE(failed_.empty());
 }
@@ -323,8 +232,8 @@ TEST_F(Stall, ADriveThatStalledDoesNotComeHome)
 	pav_err err{};
 	int result = 0;
 
-	open(false);
-	drives_[2]->hang(machine_.now_ns() + 30 * second, false);
+	begin(false);
+	drives_[2]->hang(machine_->now_ns() + 30 * second, false);
 	run_for(60 * second);
 	ASSERT_EQ(failed_.size(), 1U);
 	as_process([&] { result = pav_engine_return(engine_, &devs_[2], &err); });

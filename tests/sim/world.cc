@@ -89,6 +89,7 @@ void World::power_on(bool may_fail_allocations)
 	released_.clear();
 	touched_.clear();
 	machine_->set_preemption(plan_.preemption, plan_.preemption_ns);
+	machine_->set_sticky(plan_.sticky_one_in, plan_.sticky_ns);
 	host_options() = {};
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
 	said_faulted_ = false;
@@ -137,11 +138,16 @@ void World::cut()
 }
 
 // Of virtual time: then a thing is stuck. On a machine that puts threads aside for 4 us of each step they take, only after twice as much, and so on. And a
-// group that wins little with each checkpoint gives up after as many as it has segments: where a superblock takes a few ms, that is a while. And a replay
+// group that wins little with each checkpoint gives up after as many as it has segments, each with some commits; the slowest drive decides. And a replay
 // reads cell by cell what cannot be read at once: from a drive that is a hundred times slower than others, and has bad blocks, that takes minutes.
 uint64_t World::patience_ns() const
 {
-	return 20 * second_ns * (1 + plan_.suspects_slower * plan_.latency.read / 2'000'000 + (plan_.preemption ? plan_.preemption_ns / plan_.preemption / 4000 : 0) + plan_.latency.superblocks / 40);
+	const uint64_t put_aside = (plan_.preemption ? plan_.preemption_ns / plan_.preemption : 0) + (plan_.sticky.empty() ? 0 : plan_.sticky_ns / plan_.sticky_one_in);
+
+	const uint64_t superblock_ns = plan_.latency.write * plan_.latency.superblocks * plan_.suspects_slower * (1 + (plan_.latency.slow ? 100 / plan_.latency.slow : 0));
+	const uint64_t giving_up_ns = 8 * superblock_ns * (plan_.drive_blocks / plan_.segment_blocks);
+
+	return 20 * second_ns * (1 + plan_.suspects_slower * plan_.latency.read / 2'000'000 + put_aside / 4000) + giving_up_ns;
 }
 
 World::Outcome World::run_until(const char *what, const std::function<bool()> &done)
@@ -308,7 +314,7 @@ World::Outcome World::check_counts()
 		return Outcome::ok;
 	}
 	const Outcome outcome = as_process("counts", [&] {
-		done = load_.check_counts();
+		done = load_.check_counts(idle);
 		// Where no drive lies about what it holds, all that is not known to be missing is there.
 		if (!plan_.secret_harm()) {
 			load_.check_rows([](void *, pav_dev *dev, u64 block) {

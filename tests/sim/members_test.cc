@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+// Which drives are members, and on which sets of them segments lie, told one by one.
+#include "scenario.h"
+
+#include <string>
+#include <vector>
+
+namespace pav::sim {
+namespace {
+
+constexpr uint64_t volume_cells = 4096;
+
+class Members : public Scenario {
+protected:
+	explicit Members(unsigned int drives = 13) : Scenario(drives, 160, 16, true) {}
+	~Members() override
+	{
+		if (engine_)
+			close();
+	}
+
+	void vanish(unsigned int drive)
+	{
+		drives_[drive]->vanish(rng_);
+		pav_engine_drive_gone(engine_, &devs_[drive]);
+	}
+	void come_home(unsigned int drive)
+	{
+		pav_err err{};
+
+		drives_[drive]->plug();
+		as_process([&] { ASSERT_EQ(pav_engine_return(engine_, &devs_[drive], &err), 0) << err.text; });
+	}
+	int remove(unsigned int slot)
+	{
+		pav_err err{};
+		int result = 0;
+
+		as_process([&] { result = pav_engine_remove(engine_, slot, &err); });
+		said_ = err.text;
+		return result;
+	}
+
+	std::string said_;
+};
+
+// Twelve drives that take turns in stripes of six, two of them away, and each time other ones: that makes many more sets than there are places for. The
+// place of one that nothing lies on any more is taken; never another's.
+TEST_F(Members, MoreSetsOfDrivesThanPlacesForThem)
+{
+	create(4, 12, 0, volume_cells);
+	write(0, volume_cells / 2);	// stays where it is
+	for (unsigned int round = 0; round < 24; round++) {
+		const unsigned int a = round % 12, b = (a + 1 + round / 12 * 3) % 12;
+
+		vanish(a);
+		vanish(b);
+		run_for(10 * ms);
+		write(volume_cells / 2, volume_cells / 4);
+		checkpoint();
+		come_home(a);
+		come_home(b);
+		until_whole();
+		if (HasFailure())
+			FAIL() << "in round " << round;
+	}
+	EXPECT_GT(reached("set given back"), 10U);
+	verify();
+	close();
+	open({2, 7});
+	verify();
+}
+
+// What lies on a drive must have room on the others.
+TEST_F(Members, ADriveOfAFullGroupStays)
+{
+	create(6, 8, 0, 1 << 20);
+	for (uint64_t lba = 0; info().free_cells > 16; lba += 16)
+		ASSERT_EQ(write(lba, 16), 0);
+	EXPECT_EQ(remove(3), -ENOSPC);
+	EXPECT_NE(said_.find("no room"), std::string::npos) << said_;
+	verify();
+}
+
+// Four is the least. One that failed while it was about to leave is no member for long; and nothing lies yet on one that has just come.
+TEST_F(Members, FiveDrivesDoNotBecomeThree)
+{
+	const pav_drive_arg another{&devs_[4], false};
+	pav_err err{};
+
+	create(2, 4, 0, volume_cells);
+	write(0, 512);
+	as_process([&] { ASSERT_EQ(pav_engine_add(engine_, &another, 1, &err), 0) << err.text; });
+	ASSERT_EQ(remove(1), 0) << said_;
+	vanish(1);
+	vanish(4);
+	run_for(2 * ms);
+	ASSERT_EQ(state(1), PAV_DRIVE_FAILED);
+	ASSERT_EQ(state(4), PAV_DRIVE_FAILED);
+	EXPECT_EQ(remove(4), -EBUSY);
+	EXPECT_NE(said_.find("fewer than 4"), std::string::npos) << said_;
+	verify();
+}
+
+// A drive is gone, and the superblocks do not say so yet.
+TEST_F(Members, OneOfFourThatWasJustLostStays)
+{
+	create(2, 4, 0, volume_cells);
+	write(0, 512);
+	for (auto &drive : drives_)
+		drive->latency.superblocks = 1000;
+	vanish(1);
+	ASSERT_EQ(remove(1), -EBUSY);
+	EXPECT_NE(said_.find("fewer than 4"), std::string::npos) << said_;
+	run_for(500 * ms);
+	verify();
+	EXPECT_EQ(info().drives, 4U);
+}
+
+}  // namespace
+}  // namespace pav::sim

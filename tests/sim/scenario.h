@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+// For tests that tell one story each: a group with one volume on simulated drives, in a machine whose power can be cut. What is written is remembered, and
+// verify() reads all of it back. No chance is involved but how long things take.
+#pragma once
+
+#include "host.h"
+#include "worker.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pav::sim {
+
+class Scenario : public testing::Test {
+protected:
+	static constexpr uint64_t ms = 1'000'000, second = 1000 * ms;
+	static constexpr uint64_t segments_begin = 256;	// blocks
+
+	// @segments: on each drive, of @segment_blocks.
+	Scenario(unsigned int drives, uint64_t segments, uint64_t segment_blocks, bool volatile_cache)
+	{
+		host_options() = {};
+		pav_stall_limit = 10;
+		pav_error_limit = 0;
+		pav_evacuate_delay = 60;
+		pav_rebuild_rate_min = pav_rebuild_rate_max = 0;
+		reset_marks();
+		for (unsigned int i = 0; i < drives; i++) {
+			drives_.push_back(std::make_unique<Drive>(i, segments_begin + segments * segment_blocks, volatile_cache));
+			devs_.push_back({drives_.back().get()});
+		}
+		create_.segment_blocks = segment_blocks;
+		std::snprintf(create_.name, sizeof create_.name, "story");
+		params_.streams = 2;
+		params_.cache_nodes = 64;
+		params_.host = this;
+		ops_.event = [](void *host, pav_event type, const char *, int slot, u64, const char *text) {
+			auto &test = *static_cast<Scenario *>(host);
+
+			if (type == PAV_EVENT_DRIVE_FAILED)
+				test.failed_.push_back({static_cast<unsigned int>(slot), test.machine_->now_ns(), text});
+			EXPECT_NE(type, PAV_EVENT_DATA_LOST) << text;
+			EXPECT_NE(type, PAV_EVENT_GROUP_FAULTED) << text;
+		};
+		params_.ops = &ops_;
+		machine_ = std::make_unique<Machine>(rng_, trace_);
+	}
+
+	// ---- the machine ----
+	template <typename P> void run_until(P done)
+	{
+		while (!done())
+			if (!machine_->step())
+				fail("nothing can happen any more; waiting: %s", machine_->stuck().c_str());
+	}
+	void run_for(uint64_t ns)
+	{
+		const uint64_t until = machine_->now_ns() + ns;
+
+		machine_->after(ns, [] {});
+		run_until([&] { return machine_->now_ns() >= until; });
+	}
+	template <typename F> void as_process(F body)
+	{
+		bool done = false;
+
+		machine_->spawn("test", [&] {
+			body();
+			done = true;
+		});
+		run_until([&] { return done; });
+	}
+	// Of what was not durable @keep_percent of the blocks got there.
+	void cut(unsigned int keep_percent)
+	{
+		machine_ = nullptr;
+		engine_ = nullptr;
+		volume_ = nullptr;
+		requests_.clear();
+		in_flight_ = 0;
+		for (auto &drive : drives_)
+			drive->power_cut(rng_, keep_percent);
+		machine_ = std::make_unique<Machine>(rng_, trace_);
+		for (auto &drive : drives_)
+			drive->starts();
+	}
+
+	// ---- the group ----
+	// Of the first @members drives; the last @spares of them are spares. With a volume of @cells, open.
+	void create(unsigned int data_drives, unsigned int members, unsigned int spares, uint64_t cells)
+	{
+		std::vector<pav_drive_arg> args;
+		pav_volume_ident ident{};
+		pav_err err{};
+
+		create_.data_drives = data_drives;
+		for (unsigned int i = 0; i < members; i++)
+			args.push_back({&devs_[i], i >= members - spares});
+		as_process([&] { ASSERT_EQ(pav_engine_create(args.data(), members, &create_, &err), 0) << err.text; });
+		open();
+		std::snprintf(ident.name, sizeof ident.name, "v");
+		as_process([&] { ASSERT_EQ(pav_volume_create(engine_, &ident, cells, &volume_, &err), 0) << err.text; });
+	}
+	// Of all drives that are there, but @absent.
+	void open(const std::set<unsigned int> &absent = {})
+	{
+		std::vector<pav_drive_arg> args;
+		pav_err err{};
+
+		for (unsigned int i = 0; i < devs_.size(); i++)
+			if (!absent.count(i) && !drives_[i]->gone() && is_member(*drives_[i]))
+				args.push_back({&devs_[i], false});
+		as_process([&] { ASSERT_EQ(pav_engine_open(args.data(), static_cast<unsigned int>(args.size()), &params_, &engine_, &err), 0) << err.text; });
+		as_process([&] { volume_ = pav_volume_by_id(engine_, 0); });
+	}
+	void close()
+	{
+		pav_err err{};
+
+		as_process([&] { EXPECT_EQ(pav_engine_close(engine_, &err), 0) << err.text; });
+		engine_ = nullptr;
+	}
+	pav_drive_state state(unsigned int slot)
+	{
+		pav_drive_info info{};
+
+		as_process([&] { pav_engine_drive_info(engine_, slot, &info); });
+		return info.state;
+	}
+	pav_group_info info()
+	{
+		pav_group_info info{};
+
+		as_process([&] { pav_engine_info(engine_, &info); });
+		return info;
+	}
+	void checkpoint()
+	{
+		as_process([&] { EXPECT_EQ(pav_engine_checkpoint(engine_), 0); });
+	}
+	// Until nothing lacks anything, and no drive is failed.
+	void until_whole()
+	{
+		for (unsigned int looks = 0; looks < 10'000; looks++) {
+			const pav_group_info i = info();
+
+			if (!i.failed && !i.missing)
+				return;
+			run_for(10 * ms);
+		}
+		FAIL() << "it does not become whole: " << info().failed << " failed, missing " << info().missing;
+	}
+
+	// ---- users ----
+	// Writes each of @lbas anew, @depth cells at a time. The first error there was, or 0.
+	int write(const std::vector<uint64_t> &lbas, unsigned int depth = 16)
+	{
+		return run_requests(PAV_WRITE, lbas, depth);
+	}
+	int write(uint64_t first, uint64_t n)
+	{
+		return write(range(first, n));
+	}
+	// Reads all that was ever written.
+	void verify()
+	{
+		std::vector<uint64_t> lbas;
+
+		for (const auto &[lba, version] : version_)
+			lbas.push_back(lba);
+		EXPECT_EQ(run_requests(PAV_READ, lbas, 16), 0);
+	}
+	static std::vector<uint64_t> range(uint64_t first, uint64_t n)
+	{
+		std::vector<uint64_t> lbas(n);
+
+		for (uint64_t i = 0; i < n; i++)
+			lbas[i] = first + i;
+		return lbas;
+	}
+
+	struct Failed {
+		unsigned int slot;
+		uint64_t ns;
+		std::string text;
+	};
+
+	Rng rng_{1};
+	Trace trace_;
+	std::unique_ptr<Machine> machine_;
+	std::vector<std::unique_ptr<Drive>> drives_;
+	std::vector<pav_dev> devs_;
+	pav_create_params create_{};
+	pav_open_params params_{};
+	pav_host_ops ops_{};
+	pav_engine *engine_ = nullptr;
+	pav_volume *volume_ = nullptr;
+	std::vector<Failed> failed_;
+	std::map<uint64_t, uint64_t> version_;	// by LBA: what was acknowledged last
+
+private:
+	static bool is_member(const Drive &drive) { return drive.written(8) || drive.written(16); }
+
+	struct Request : UserMemory {
+		Request() : UserMemory{}, memory(static_cast<uint8_t *>(std::aligned_alloc(cell_bytes, cell_bytes)), std::free) { cells = memory.get(); }
+		std::unique_ptr<uint8_t, void (*)(void *)> memory;
+		pav_req req{};
+		u32 crc = 0;
+		uint64_t version = 0;
+		Scenario *test = nullptr;
+	};
+
+	static void fill(uint8_t *cell, uint64_t lba, uint64_t version)
+	{
+		for (size_t i = 0; i < cell_bytes / 8; i++) {
+			const uint64_t word = mix64(lba << 32 | version) + i;
+
+			std::memcpy(cell + 8 * i, &word, 8);
+		}
+	}
+
+	void request_done(Request &r)
+	{
+		in_flight_--;
+		if (r.req.error) {
+			error_ = error_ ? error_ : r.req.error;
+		} else if (r.req.op == PAV_WRITE) {
+			version_[r.req.lba] = r.version;
+		} else {
+			Cell want;
+
+			fill(want.data(), r.req.lba, version_[r.req.lba]);
+			EXPECT_EQ(std::memcmp(r.cells, want.data(), cell_bytes), 0) << "cell " << r.req.lba;
+		}
+		idle_.push_back(&r);
+	}
+
+	int run_requests(pav_req_op op, const std::vector<uint64_t> &lbas, unsigned int depth)
+	{
+		error_ = 0;
+		idle_.clear();
+		while (requests_.size() < depth)
+			requests_.push_back(std::make_unique<Request>());
+		for (unsigned int i = 0; i < depth; i++)
+			idle_.push_back(requests_[i].get());
+		for (const uint64_t lba : lbas) {
+			run_until([this] { return !idle_.empty(); });
+			Request &r = *idle_.back();
+
+			idle_.pop_back();
+			r.test = this;
+			r.version = ++versions_;
+			if (op == PAV_WRITE)
+				fill(r.cells, lba, r.version);
+			r.req = pav_req{};
+			r.req.vol = volume_;
+			r.req.op = op;
+			r.req.lba = lba;
+			r.req.cells = 1;
+			r.req.crc = &r.crc;
+			r.req.env.sim = static_cast<UserMemory *>(&r);
+			r.req.done = [](pav_req *req) {
+				Request &done = *static_cast<Request *>(static_cast<UserMemory *>(req->env.sim));
+
+				done.test->request_done(done);
+			};
+			in_flight_++;
+			machine_->after(0, [&r] { pav_submit(&r.req); });
+		}
+		run_until([this] { return in_flight_ == 0; });
+		return error_;
+	}
+
+	std::vector<std::unique_ptr<Request>> requests_;
+	std::vector<Request *> idle_;
+	unsigned int in_flight_ = 0;
+	uint64_t versions_ = 0;
+	int error_ = 0;
+};
+
+}  // namespace pav::sim
