@@ -102,19 +102,43 @@ TEST_F(Members, FiveDrivesDoNotBecomeThree)
 	verify();
 }
 
-// A drive is gone, and the superblocks do not say so yet.
-TEST_F(Members, OneOfFourThatWasJustLostStays)
+// It is gone, and the superblocks do not say so yet: it counts as if they did.
+TEST_F(Members, NorDoTheyWhenOneWasJustLost)
 {
+	const pav_drive_arg another{&devs_[4], false};
+	pav_err err{};
+
 	create(2, 4, 0, volume_cells);
 	write(0, 512);
+	as_process([&] { ASSERT_EQ(pav_engine_add(engine_, &another, 1, &err), 0) << err.text; });
+	ASSERT_EQ(remove(1), 0) << said_;
 	for (auto &drive : drives_)
-		drive->latency.superblocks = 1000;
-	vanish(1);
-	ASSERT_EQ(remove(1), -EBUSY);
+		drive->latency.superblocks = 10'000;
+	vanish(4);
+	EXPECT_EQ(remove(4), -EBUSY);
 	EXPECT_NE(said_.find("fewer than 4"), std::string::npos) << said_;
-	run_for(500 * ms);
+	for (auto &drive : drives_)
+		drive->latency.superblocks = 1;
+	run_for(second);
 	verify();
 	EXPECT_EQ(info().drives, 4U);
+}
+
+// It did not merely vanish: nobody knows what is on it.
+TEST_F(Members, ADriveThatFailedDoesNotComeHome)
+{
+	pav_err err{};
+	int result = 0;
+
+	create(4, 6, 0, volume_cells);
+	write(0, 512);
+	as_process([&] { ASSERT_EQ(pav_engine_fail_drive(engine_, 2, &err), 0) << err.text; });
+	run_for(100 * ms);
+	as_process([&] { result = pav_engine_return(engine_, &devs_[2], &err); });
+	EXPECT_EQ(result, -EINVAL);
+	EXPECT_NE(std::string(err.text).find("did not merely vanish"), std::string::npos) << err.text;
+	EXPECT_EQ(state(2), PAV_DRIVE_FAILED);
+	verify();
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ MUTANTS = [
     ("stripes put beside what the checkpoint has seen", "kmod/log/log.c", "\t\tlog->streams[i].band_rows = 0;\n", ""),
     ("replay begins a row too late", "kmod/log/log.c", "r->row_new = log->streams[j].row;", "r->row_new = log->streams[j].row + 1;"),
     ("stripes go where the superblocks do not look yet", "kmod/log/log.c", "if (r->opened || !r->ready || r->drop)\n\t\t\t\tcontinue;",
-     "if (r->opened || !r->set || r->drop)\n\t\t\t\tcontinue;"),
+     "if (r->opened || !r->set || r->drop)\n\t\t\t\tcontinue;", "\t\tready = pav_log_ready(log);\n", "\t\tready = log->replays;\n"),
     ("a checkpoint does not wait for stripes in flight", "kmod/log/log.c", "wait = s->drain = s->flights > 0;", "wait = s->drain = false;"),
     ("cells that come alive are not counted in some segments", "kmod/log/log.c",
      "atomic_add_return(delta, &s->live);", "atomic_add_return(delta < 0 || seg % 5 ? delta : 0, &s->live);"),
@@ -232,3 +232,12 @@ MUTANTS = [
     ("a drive is failed for what stalls them all", "kmod/group/owner.c", "o->alone = late == 1 ?", "o->alone = late ?"),
     ("what waits for the lease is forgotten", "kmod/group/owner.c", "\tlist_splice_init(&o->held, &held);\n", ""),
 ]
+
+# Where a race is that opens elsewhere than at the edit: whoever lingers there meets it.
+LINGER = {
+    "a checkpoint begins while a submitter makes a stripe": "kmod/log/stripe.c:540-600",
+    "segments are used again while cells in them are healed": "kmod/group/cell.c:125-165",
+    "the first write to a volume that grows": "kmod/map/tree.c:30-60",
+    "a drive leaves while it is being read": "kmod/map/read.c",
+    "a drive that is gone, and not on record, leaves": "kmod/group/group.c:440-475",
+}

@@ -3,7 +3,9 @@
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
 Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
-Those that survive the seeds meet the exhaustive mode, and then what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for
+It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; then all seeds, the
+exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that
+they catch nothing by accident. Results are kept in build/mutants.json, for
 these very sources: --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is
 not there any more.
 """
@@ -22,7 +24,7 @@ CMAKE = ROOT / "build/cmake"
 WORK = ROOT / "build/mutants"
 RESULTS = ROOT / "build/mutants.json"
 
-from mutant_list import MUTANTS
+from mutant_list import LINGER, MUTANTS
 
 
 def run(cmd, **kw):
@@ -31,7 +33,7 @@ def run(cmd, **kw):
 
 def build_base():
     print("building the engine and the simulator", flush=True)
-    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim", "test_raid6"])
+    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim", "scenario_test", "test_raid6"])
     if r.returncode:
         sys.exit(r.stdout + r.stderr)
     shutil.rmtree(WORK, ignore_errors=True)
@@ -57,7 +59,7 @@ def compiled(file):
 
 
 def link(file, binary):
-    """The mutant: its own objects of what @file is part of, all others as they are. Of raid6/ also BINARY.unit, its unit tests. None, or an error."""
+    """The mutant: its own objects of what @file is part of, all others as they are; BINARY.stories; of raid6/ also BINARY.unit, its unit tests. None, or an error."""
     engine_files = (str(c.relative_to(ROOT)) for c in sorted((ROOT / "kmod").rglob("*.c")))
     changed = [file] if file.endswith(".c") else [c for c in engine_files if compiled(c).exists()]
     mine = []
@@ -75,20 +77,40 @@ def link(file, binary):
     sim, raid6 = CMAKE / "tests/sim", CMAKE / "raid6"
     parity = [str(o) for o in (raid6 / "CMakeFiles/pav_raid6.dir").rglob("*.o") if str(o) not in left_out]
     engine = [str(o) for o in (sim / "CMakeFiles/pav_engine.dir").rglob("*.o") if str(o) not in left_out]
-    r = run(["g++", "-o", str(binary), str(sim / "CMakeFiles/pav_sim_main.dir/main.cc.o"), str(sim / "libpav_sim_world.a"), *mine, *engine, *parity, "-lfmt"])
-    if not r.returncode and file.startswith("raid6/"):
-        tests = map(str, (raid6 / "test/CMakeFiles/test_raid6.dir").rglob("*.o"))
-        r = run(["g++", "-o", f"{binary}.unit", *tests, *mine, *parity, "-lisal", "-lgtest", "-lgtest_main"])
-    return r.stderr if r.returncode else None
+    world = [str(sim / "libpav_sim_world.a"), *mine, *engine, *parity, "-lfmt"]
+    gtest = ["-lgtest", "-lgtest_main"]
+    wanted = [(binary, [str(sim / "CMakeFiles/pav_sim_main.dir/main.cc.o"), *world]),
+              (f"{binary}.stories", [*map(str, (sim / "CMakeFiles/scenario_test.dir").rglob("*.o")), *world, *gtest])]
+    if file.startswith("raid6/"):
+        wanted.append((f"{binary}.unit", [*map(str, (raid6 / "test/CMakeFiles/test_raid6.dir").rglob("*.o")), *mine, *parity, "-lisal", *gtest]))
+    for name, of in wanted:
+        r = run(["g++", "-Wl,--strip-debug", "-o", str(name), *of])
+        if r.returncode:
+            return r.stderr
+    return None
 
 
-def first_failure(binary, seeds, known, jobs, watchdog):
-    """The first seed that fails, but for those in @known; and why."""
+def first_failure(binary, seeds, known, jobs, watchdog, linger=None):
+    """The first seed that fails, but for those in @known; and why. With @linger other histories, and none is known."""
     r = run([str(binary), "--seeds", str(seeds), "--jobs", str(jobs), "--tail", "0", "--watchdog", str(watchdog)] +
-            (["--skip", ",".join(map(str, sorted(known)))] if known else []))
+            (["--linger", linger] if linger else ["--skip", ",".join(map(str, sorted(known)))] if known else []))
     failed = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
     why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
-    return (failed[0], why[0] if why else "crash") if failed else (None, None)
+    said = f"{failed[0]} --linger {linger}" if failed and linger else failed[0] if failed else None
+    return (said, why[0] if why else "crash") if failed else (None, None)
+
+
+def first_story(binary):
+    """The first of the stories that ends otherwise, and how."""
+    try:
+        r = run([f"{binary}.stories", "--gtest_brief=1"], timeout=120)
+    except subprocess.TimeoutExpired:
+        return "a story", "it does not end"
+    if not r.returncode:
+        return None, None
+    failed = re.findall(r"^\[  FAILED  \] (\S+)", r.stdout, re.M)
+    why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
+    return "story " + (failed[0].rstrip(",") if failed else "crash"), why[0] if why else "it ends otherwise"
 
 
 def first_state(binary, minutes, jobs):
@@ -169,6 +191,28 @@ def table(results, mutants):
     return 0 if killed == len(mutants) else 1
 
 
+def around(name, file, edits):
+    """Where to linger: LINGER's, or around the first edit."""
+    line = (ROOT / file).read_text().split(edits[0])[0].count("\n") + 1
+    return LINGER.get(name, f"{file}:{max(1, line - 15)}-{line + edits[0].count(chr(10)) + 15}")
+
+
+def hunt(binary, where, known, args):
+    """What catches the mutant first, and as what; None: nothing."""
+    seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
+    if seed is None:
+        seed, why = first_story(binary)
+    if seed is None and where:
+        seed, why = first_failure(binary, args.seeds // 5, known, args.jobs, args.watchdog, where)
+    if seed is None:
+        seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
+    if seed is None and args.minutes:
+        seed, why = first_state(binary, args.minutes, args.jobs)
+    if seed is None and args.minutes:
+        seed, why = first_test(binary)
+    return seed, why
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--seeds", type=int, default=3000, help="how many seeds a mutant must survive to be called alive")
@@ -197,6 +241,7 @@ def main():
         print(f"running {args.seeds} seeds without a bug", flush=True)
         r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "--jobs", str(args.jobs), "-k", "--tail", "0"])
         results.known = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
+    # Without a bug nothing may fail, as far as it can be seen quickly.
     failed, why = first_test(CMAKE / "tests/sim/pav_sim") if args.minutes else (None, None)
     if failed:
         sys.exit(f"{failed} fails without a bug: {why}")
@@ -221,17 +266,15 @@ def main():
             broken += 1
             continue
         began = time.monotonic()
-        seed, why = first_failure(binary, args.seeds, results.known, args.jobs, args.watchdog)
-        if seed is None and args.minutes:
-            seed, why = first_state(binary, args.minutes, args.jobs)
-            if seed is None:
-                seed, why = first_test(binary)
+        where = around(name, file, edits)
+        listed = run([str(binary), "--linger", where, "--seeds", "0"])
+        seed, why = hunt(binary, where if not listed.returncode else None, results.known, args)
         took = time.monotonic() - began
         results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
         results.save()
         print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"{seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds, {args.minutes} minutes"), flush=True)
-        binary.unlink()
-        pathlib.Path(f"{binary}.unit").unlink(missing_ok=True)
+        for kind in ("", ".stories", ".unit"):
+            pathlib.Path(f"{binary}{kind}").unlink(missing_ok=True)
     done = [r for r in (results.get(name, edits) for name, _, *edits in mutants) if r]
     killed = sum(r["seed"] is not None for r in done)
     print(f"killed {killed} of {len(mutants)} mutants")

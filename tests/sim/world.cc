@@ -366,7 +366,7 @@ void World::users_work(const char *what, uint64_t goal)
 
 	run_until(what, [this, goal, enough, before] {
 		return load_.completed() >= goal ||
-		       (machine_->now_ns() > enough && load_.completed() > before && load_.oldest_request_ns() + patience_ns() / 4 > machine_->now_ns());
+		       ((machine_->now_ns() > enough || machine_->events_run() > events_limit / 4) && load_.completed() > before && load_.oldest_request_ns() + patience_ns() / 4 > machine_->now_ns());
 	});
 	tally_["lives cut short"] += load_.completed() < goal;
 }

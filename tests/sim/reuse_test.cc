@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+// Segments that are used again, told one by one: not under somebody's hands, and not so that a recovery, or a group without drives, would miss what was there.
+#include "scenario.h"
+
+#include <vector>
+
+namespace pav::sim {
+namespace {
+
+class Reuse : public Scenario {
+protected:
+	explicit Reuse(uint64_t segments = 60, uint64_t blocks = 16) : Scenario(8, segments, blocks, true) { pav_evacuate_delay = 1000; }
+	~Reuse() override
+	{
+		if (engine_)
+			close();
+	}
+
+	void vanish(unsigned int drive)
+	{
+		drives_[drive]->vanish(rng_);
+		pav_engine_drive_gone(engine_, &devs_[drive]);
+		run_for(20 * ms);
+	}
+	// Where cell @lba lies.
+	std::pair<unsigned int, uint64_t> place_of(uint64_t lba)
+	{
+		const Cell content = expected(lba);
+
+		for (unsigned int drive = 0; drive < drives_.size(); drive++)
+			for (uint64_t block = segments_begin; block < drives_[drive]->blocks(); block++)
+				if (const CellRef cell = drives_[drive]->peek(block); cell && *cell == content)
+					return {drive, block};
+		fail("cell %lu lies nowhere", lba);
+	}
+	void overwrite(uint64_t first, uint64_t n, unsigned int times)
+	{
+		while (times--)
+			ASSERT_EQ(write(first, n), 0);
+	}
+};
+
+// A reader finds a cell wrong, and is answered while it is still being rewritten. Users have gone on meanwhile: what is there by then is not to be hit.
+TEST_F(Reuse, NotWhileACellIsBeingHealed)
+{
+	create(4, 6, 0, 4096);
+	ASSERT_EQ(write(0, 64), 0);
+	const auto [drive, block] = place_of(5);
+
+	drives_[drive]->rot(block, rng_);
+	drives_[drive]->on_submit = [this, drive = drive, block = block](const Drive::Command &c) {
+		drives_[drive]->latency.write = c.op == PAV_IO_WRITE && c.block == block ? 100 * second : 20'000;
+	};
+	verify();
+	EXPECT_EQ(reached("cell healed"), 1U);
+	drives_[drive]->on_submit = nullptr;
+	drives_[drive]->latency.write = 20'000;
+	pav_stall_limit = 0;
+	overwrite(0, 64, 200);
+	run_for(1000 * second);
+	verify();
+	EXPECT_GT(reached("waited for a cell being healed"), 0U);
+}
+
+/*
+ * Until the next checkpoint the last one tells what lies where, and a group that has lost three drives of a segment it tells of cannot be opened. So that
+ * third loss must fault it at once: or what users write afterwards would be gone when the power is. Stripes of six on seven drives, of which some sets have all three.
+ */
+class ThreeLosses : public Reuse, public testing::WithParamInterface<unsigned int> {
+protected:
+	ThreeLosses() : Reuse(640) { params_.streams = 1; }
+
+	// The drives that go: one of the 35 choices.
+	std::vector<unsigned int> three() const
+	{
+		unsigned int n = 0;
+
+		for (unsigned int a = 0; a < 7; a++)
+			for (unsigned int b = a + 1; b < 7; b++)
+				for (unsigned int c = b + 1; c < 7; c++)
+					if (n++ == GetParam())
+						return {a, b, c};
+		return {};
+	}
+	void the_third_goes(unsigned int drive)
+	{
+		may_fault_ = true;
+		vanish(drive);
+		if (write(0, 16) || faulted_)
+			return;
+		cut(100);
+		open();
+		verify();
+	}
+	// Users write over all they have, until what it was written over is free again.
+	void go_on(unsigned int times)
+	{
+		const uint64_t renewals = reached("segments renewed"), checkpoints = counter("checkpoints");
+
+		overwrite(0, 256, times);
+		EXPECT_GT(reached("segments renewed"), renewals);
+		EXPECT_EQ(counter("checkpoints"), checkpoints);
+	}
+};
+
+TEST_P(ThreeLosses, OfTheLastSegmentOfASet)
+{
+	const auto drives = three();
+
+	create(4, 7, 0, 4096);
+	ASSERT_EQ(write(0, 256), 0);
+	ASSERT_EQ(write(0, 256), 0);
+	checkpoint();
+	vanish(drives[0]);
+	vanish(drives[1]);
+	go_on(3);
+	the_third_goes(drives[2]);
+}
+
+TEST_P(ThreeLosses, OfOneThatLacksSomething)
+{
+	const auto drives = three();
+
+	create(4, 8, 1, 4096);
+	ASSERT_EQ(write(0, 256), 0);
+	ASSERT_EQ(write(0, 256), 0);
+	checkpoint();
+	pav_rebuild_rate_min = pav_rebuild_rate_max = 1;
+	vanish(drives[0]);
+	ASSERT_EQ(state(drives[0]), PAV_DRIVE_REBUILDING);
+	go_on(6);
+	vanish(drives[1]);
+	the_third_goes(drives[2]);
+}
+
+INSTANTIATE_TEST_SUITE_P(, ThreeLosses, testing::Range(0U, 35U));
+
+// A full group, whose collector and renewals leave little free, cut every so often: each recovery ends with a checkpoint, and there is room for it.
+class FullReuse : public Reuse, public testing::WithParamInterface<unsigned int> {
+protected:
+	FullReuse() : Reuse(GetParam()) {}
+};
+
+TEST_P(FullReuse, IsRecoveredAgainAndAgain)
+{
+	create(4, 6, 0, 1 << 20);
+	uint64_t cells = 0;
+
+	while (info().free_cells) {
+		ASSERT_EQ(write(cells, 1), 0);
+		cells++;
+	}
+	for (unsigned int round = 0; round < 30 && !HasFailure(); round++) {
+		std::vector<uint64_t> lbas;
+
+		for (uint64_t n = rng_.range(20, 2 * cells); n; n--)
+			lbas.push_back(rng_.below(cells));
+		ASSERT_EQ(write(lbas), 0);
+		cut(100);
+		open();
+	}
+	verify();
+	check_counts();
+}
+
+INSTANTIATE_TEST_SUITE_P(, FullReuse, testing::Values(40U, 60U, 100U));
+
+class LargeReuse : public Reuse {
+protected:
+	LargeReuse() : Reuse(160, 64) {}
+};
+
+// A recovery that needs checkpoints of its own, cut at every moment.
+TEST_F(LargeReuse, ARecoveryThatIsCutAgainAndAgain)
+{
+	params_.cache_nodes = 4096;	// so many that no checkpoint is needed for them; the recovery has fewer
+	create(4, 6, 0, 1 << 18);
+	std::vector<uint64_t> lbas;
+
+	for (uint64_t i = 0; i < 8000; i++)
+		lbas.push_back(i % 80 * 512 + i / 80);
+	ASSERT_EQ(write(lbas), 0);
+	ASSERT_EQ(write(lbas), 0);
+	checkpoint();
+	const uint64_t before = reached("segments renewed");
+
+	lbas.resize(5500);
+	ASSERT_EQ(write(lbas), 0);
+	EXPECT_GT(reached("segments renewed"), before + 1);
+	cut(100);
+	params_.cache_nodes = 64;
+	std::vector<std::vector<CellRef>> there;
+
+	for (auto &drive : drives_)
+		there.push_back(drive->snapshot());
+	for (uint64_t events = 100; !HasFailure(); events += events / 8) {
+		for (size_t i = 0; i < drives_.size(); i++)
+			drives_[i]->restore(there[i]);
+		if (open_for(events))
+			break;
+		for (unsigned int again = 0; again < 2; again++) {
+			cut(100);
+			open();
+			check_counts();
+			verify();
+		}
+		cut(100);
+	}
+	EXPECT_GT(reached("checkpoint in the middle of replay"), 0U);
+	verify();
+}
+
+}  // namespace
+}  // namespace pav::sim
