@@ -203,7 +203,7 @@ def hunt(binary, where, known, args):
     if seed is None:
         seed, why = first_story(binary)
     if seed is None and where:
-        seed, why = first_failure(binary, args.seeds // 5, known, args.jobs, args.watchdog, where)
+        seed, why = first_failure(binary, args.seeds // 3, known, args.jobs, args.watchdog, where)
     if seed is None:
         seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
     if seed is None and args.minutes:
