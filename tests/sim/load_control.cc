@@ -143,7 +143,9 @@ void Load::do_create()
 {
 	models_.push_back(std::make_unique<VolumeModel>(next_uid_++));
 	VolumeModel &v = *models_.back();
-	const uint64_t mib = plan_.churn ? plan_.churn : plan_.huge_volumes && rng_.percent(50) ? rng_.range(1, rng_.percent(20) ? 1ULL << 26 : 100'000) : rng_.range(plan_.spread + 1, plan_.spread * 2 + 8);
+	// While its first writes come; half of those from one leaf of the map on, so that the tree becomes deeper.
+	const bool grows = rng_.percent(20), from_a_leaf = grows && !plan_.churn && rng_.percent(50);
+	const uint64_t mib = from_a_leaf ? 1 : plan_.churn ? plan_.churn : plan_.huge_volumes && rng_.percent(50) ? rng_.range(1, rng_.percent(20) ? 1ULL << 26 : 100'000) : rng_.range(plan_.spread + 1, plan_.spread * 2 + 8);
 	pav_volume_ident ident{};
 	pav_volume *handle = nullptr;
 	pav_err err{};
@@ -169,8 +171,7 @@ void Load::do_create()
 		fail("volume created is: %s; should be: %s", to_text(observed(handle)).c_str(), to_text(v.record).c_str());
 	choose_chunks(v);
 	v.handle = handle;
-	// While its first writes come.
-	if (rng_.percent(20))
+	if (grows)
 		do_grow(v);
 }
 
