@@ -118,7 +118,7 @@ extern "C" {
 void sim_preempt(const struct sim_place *place)
 {
 	if (Machine::current())
-		machine().preempt(place && place->sticky);
+		machine().point(place->sticky);
 	else
 		sim_countdown = 1 << 30;
 }

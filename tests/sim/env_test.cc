@@ -164,22 +164,47 @@ TEST_F(EnvTest, PreemptionLetsOthersInBetween)
 
 	shared = 0;
 	machine.set_preemption(2);
-	machine.spawn("one", [] {
+	machine.spawn("one", [this] {
 		for (int i = 0; i < 100; i++) {
 			shared = 1;
-			sim_preempt(nullptr);
+			machine.preempt();
 			shared = 0;
-			sim_preempt(nullptr);
+			machine.preempt();
 		}
 	});
-	machine.spawn("two", [&seen] {
+	machine.spawn("two", [this, &seen] {
 		for (int i = 0; i < 100; i++) {
 			seen |= shared != 0;
-			sim_preempt(nullptr);
+			machine.preempt();
 		}
 	});
 	run();
 	EXPECT_TRUE(seen);
+}
+
+TEST_F(EnvTest, WhoComesToAStickyPlaceIsPutAsideAsSoonAsHeMay)
+{
+	static struct sim_place here = {"here", 1, true}, elsewhere = {"elsewhere", 1, false};
+	static spinlock_t lock;
+	uint64_t began = 0, was_elsewhere = 0, was_locked = 0, came_on = 0;
+
+	sim_spin_init(&lock);
+	machine.set_sticky(1, 1'000'000);
+	machine.spawn("one", [&] {
+		began = machine.now_ns();
+		sim_preempt(&elsewhere);
+		was_elsewhere = machine.now_ns();
+		sim_spin_lock(&lock);
+		sim_preempt(&here);
+		was_locked = machine.now_ns();
+		sim_spin_unlock(&lock);
+		sim_preempt(&elsewhere);
+		came_on = machine.now_ns();
+	});
+	run();
+	EXPECT_EQ(was_elsewhere, began);
+	EXPECT_EQ(was_locked, was_elsewhere) << "it holds a spinlock";
+	EXPECT_GT(came_on, was_locked + 1000);
 }
 
 TEST_F(EnvTest, MemoryIsZeroedCountedAndFailsByTheSeed)

@@ -92,7 +92,7 @@ struct sim_place {
 extern "C" {
 #endif
 extern int sim_countdown;				/* to the next preemption */
-void sim_preempt(const struct sim_place *place);	/* NULL: nowhere in particular */
+void sim_preempt(const struct sim_place *place);
 void sim_relax(void);
 void sim_spin_init(spinlock_t *lock);
 void sim_spin_lock(spinlock_t *lock);
@@ -414,73 +414,87 @@ static inline void le64_add_cpu(__le64 *v, u64 n)
 #define ATOMIC_INIT(i)		{ (i) }
 #define ATOMIC64_INIT(i)	{ (i) }
 
-/* Without the points: those are where they are used. */
-#define SIM_ATOMIC(A, T, N)								\
-static inline N A##_read(const T *v) { return v->counter; }				\
-static inline void A##_set(T *v, N i) { v->counter = i; }				\
-static inline N A##_add_return(N i, T *v) { return v->counter += i; }			\
-static inline N A##_xchg(T *v, N n) { N was = v->counter; v->counter = n; return was; }	\
-static inline N A##_cmpxchg(T *v, N o, N n)						\
-{											\
-	N was = v->counter;								\
-	if (was == o)									\
-		v->counter = n;								\
-	return was;									\
-}											\
-static inline bool A##_try_cmpxchg(T *v, N *o, N n)					\
-{											\
-	N was = A##_cmpxchg(v, *o, n);							\
-	bool ok = was == *o;								\
-	*o = was;									\
-	return ok;									\
-}											\
-static inline bool A##_add_unless(T *v, N a, N u)					\
-{											\
-	if (v->counter == u)								\
-		return false;								\
-	v->counter += a;								\
-	return true;									\
-}
+/* What they do; where they are used there is a point before it, or, of set(), after. */
+#define SIM_ATOMIC(A, T, N)										\
+static inline N A##_read(const T *v) { return v->counter; }						\
+static inline void A##_set(T *v, N i) { v->counter = i; }						\
+static inline N A##_add_return(N i, T *v) { return v->counter += i; }					\
+static inline N A##_sub_return(N i, T *v) { return v->counter -= i; }					\
+static inline N A##_fetch_add(N i, T *v) { v->counter += i; return v->counter - i; }			\
+static inline void A##_add(N i, T *v) { v->counter += i; }						\
+static inline void A##_sub(N i, T *v) { v->counter -= i; }						\
+static inline void A##_inc(T *v) { v->counter++; }							\
+static inline void A##_dec(T *v) { v->counter--; }							\
+static inline N A##_inc_return(T *v) { return ++v->counter; }						\
+static inline N A##_dec_return(T *v) { return --v->counter; }						\
+static inline bool A##_dec_and_test(T *v) { return --v->counter == 0; }					\
+static inline bool A##_inc_and_test(T *v) { return ++v->counter == 0; }					\
+static inline bool A##_sub_and_test(N i, T *v) { return (v->counter -= i) == 0; }			\
+static inline N A##_xchg(T *v, N n) { N was = v->counter; v->counter = n; return was; }			\
+static inline N A##_cmpxchg(T *v, N o, N n)								\
+{													\
+	N was = v->counter;										\
+	if (was == o)											\
+		v->counter = n;										\
+	return was;											\
+}													\
+static inline bool A##_try_cmpxchg(T *v, N *o, N n)							\
+{													\
+	N was = A##_cmpxchg(v, *o, n);									\
+	bool ok = was == *o;										\
+	*o = was;											\
+	return ok;											\
+}													\
+static inline bool A##_add_unless(T *v, N a, N u)							\
+{													\
+	if (v->counter == u)										\
+		return false;										\
+	v->counter += a;										\
+	return true;											\
+}													\
+static inline bool A##_inc_not_zero(T *v) { return A##_add_unless(v, 1, 0); }
 SIM_ATOMIC(atomic, atomic_t, int)
 SIM_ATOMIC(atomic64, atomic64_t, s64)
-#define atomic_read(v)	({ sim_point(); atomic_read(v); })
-#define atomic_cmpxchg(v, o, n)	({ sim_point(); atomic_cmpxchg(v, o, n); })
-#define atomic_try_cmpxchg(v, o, n)	({ sim_point(); atomic_try_cmpxchg(v, o, n); })
-#define atomic_add_unless(v, a, u)	({ sim_point(); atomic_add_unless(v, a, u); })
-#define atomic_xchg(v, n)	({ sim_point(); atomic_xchg(v, n); })
-#define atomic_add_return(i, v)	({ sim_point(); atomic_add_return(i, v); })
-#define atomic_set(v, i)	({ atomic_set(v, i); sim_point(); })
-#define atomic_sub_return(i, v)	atomic_add_return(-(i), v)
-#define atomic_fetch_add(i, v)	(atomic_add_return(i, v) - (i))
-#define atomic_add(i, v)	((void)atomic_add_return(i, v))
-#define atomic_sub(i, v)	((void)atomic_add_return(-(i), v))
-#define atomic_inc(v)	((void)atomic_add_return(1, v))
-#define atomic_dec(v)	((void)atomic_add_return(-1, v))
-#define atomic_inc_return(v)	atomic_add_return(1, v)
-#define atomic_dec_return(v)	atomic_add_return(-1, v)
-#define atomic_dec_and_test(v)	(atomic_add_return(-1, v) == 0)
-#define atomic_inc_and_test(v)	(atomic_add_return(1, v) == 0)
-#define atomic_sub_and_test(i, v)	(atomic_add_return(-(i), v) == 0)
-#define atomic_inc_not_zero(v)	atomic_add_unless(v, 1, 0)
-#define atomic64_read(v)	({ sim_point(); atomic64_read(v); })
-#define atomic64_cmpxchg(v, o, n)	({ sim_point(); atomic64_cmpxchg(v, o, n); })
-#define atomic64_try_cmpxchg(v, o, n)	({ sim_point(); atomic64_try_cmpxchg(v, o, n); })
-#define atomic64_add_unless(v, a, u)	({ sim_point(); atomic64_add_unless(v, a, u); })
-#define atomic64_xchg(v, n)	({ sim_point(); atomic64_xchg(v, n); })
-#define atomic64_add_return(i, v)	({ sim_point(); atomic64_add_return(i, v); })
-#define atomic64_set(v, i)	({ atomic64_set(v, i); sim_point(); })
-#define atomic64_sub_return(i, v)	atomic64_add_return(-(i), v)
-#define atomic64_fetch_add(i, v)	(atomic64_add_return(i, v) - (i))
-#define atomic64_add(i, v)	((void)atomic64_add_return(i, v))
-#define atomic64_sub(i, v)	((void)atomic64_add_return(-(i), v))
-#define atomic64_inc(v)	((void)atomic64_add_return(1, v))
-#define atomic64_dec(v)	((void)atomic64_add_return(-1, v))
-#define atomic64_inc_return(v)	atomic64_add_return(1, v)
-#define atomic64_dec_return(v)	atomic64_add_return(-1, v)
-#define atomic64_dec_and_test(v)	(atomic64_add_return(-1, v) == 0)
-#define atomic64_inc_and_test(v)	(atomic64_add_return(1, v) == 0)
-#define atomic64_sub_and_test(i, v)	(atomic64_add_return(-(i), v) == 0)
-#define atomic64_inc_not_zero(v)	atomic64_add_unless(v, 1, 0)
+
+#define sim_at_point(what)		({ sim_point(); what; })
+#define atomic_read(v)			sim_at_point(atomic_read(v))
+#define atomic_set(v, i)		({ atomic_set(v, i); sim_point(); })
+#define atomic_add_return(i, v)		sim_at_point(atomic_add_return(i, v))
+#define atomic_sub_return(i, v)		sim_at_point(atomic_sub_return(i, v))
+#define atomic_fetch_add(i, v)		sim_at_point(atomic_fetch_add(i, v))
+#define atomic_add(i, v)		sim_at_point(atomic_add(i, v))
+#define atomic_sub(i, v)		sim_at_point(atomic_sub(i, v))
+#define atomic_inc(v)			sim_at_point(atomic_inc(v))
+#define atomic_dec(v)			sim_at_point(atomic_dec(v))
+#define atomic_inc_return(v)		sim_at_point(atomic_inc_return(v))
+#define atomic_dec_return(v)		sim_at_point(atomic_dec_return(v))
+#define atomic_dec_and_test(v)		sim_at_point(atomic_dec_and_test(v))
+#define atomic_inc_and_test(v)		sim_at_point(atomic_inc_and_test(v))
+#define atomic_sub_and_test(i, v)	sim_at_point(atomic_sub_and_test(i, v))
+#define atomic_xchg(v, n)		sim_at_point(atomic_xchg(v, n))
+#define atomic_cmpxchg(v, o, n)		sim_at_point(atomic_cmpxchg(v, o, n))
+#define atomic_try_cmpxchg(v, o, n)	sim_at_point(atomic_try_cmpxchg(v, o, n))
+#define atomic_add_unless(v, a, u)	sim_at_point(atomic_add_unless(v, a, u))
+#define atomic_inc_not_zero(v)		sim_at_point(atomic_inc_not_zero(v))
+#define atomic64_read(v)		sim_at_point(atomic64_read(v))
+#define atomic64_set(v, i)		({ atomic64_set(v, i); sim_point(); })
+#define atomic64_add_return(i, v)	sim_at_point(atomic64_add_return(i, v))
+#define atomic64_sub_return(i, v)	sim_at_point(atomic64_sub_return(i, v))
+#define atomic64_fetch_add(i, v)	sim_at_point(atomic64_fetch_add(i, v))
+#define atomic64_add(i, v)		sim_at_point(atomic64_add(i, v))
+#define atomic64_sub(i, v)		sim_at_point(atomic64_sub(i, v))
+#define atomic64_inc(v)			sim_at_point(atomic64_inc(v))
+#define atomic64_dec(v)			sim_at_point(atomic64_dec(v))
+#define atomic64_inc_return(v)		sim_at_point(atomic64_inc_return(v))
+#define atomic64_dec_return(v)		sim_at_point(atomic64_dec_return(v))
+#define atomic64_dec_and_test(v)	sim_at_point(atomic64_dec_and_test(v))
+#define atomic64_inc_and_test(v)	sim_at_point(atomic64_inc_and_test(v))
+#define atomic64_sub_and_test(i, v)	sim_at_point(atomic64_sub_and_test(i, v))
+#define atomic64_xchg(v, n)		sim_at_point(atomic64_xchg(v, n))
+#define atomic64_cmpxchg(v, o, n)	sim_at_point(atomic64_cmpxchg(v, o, n))
+#define atomic64_try_cmpxchg(v, o, n)	sim_at_point(atomic64_try_cmpxchg(v, o, n))
+#define atomic64_add_unless(v, a, u)	sim_at_point(atomic64_add_unless(v, a, u))
+#define atomic64_inc_not_zero(v)	sim_at_point(atomic64_inc_not_zero(v))
 
 /* ---- locks ---- */
 #define spin_lock_init(l)		sim_spin_init(l)

@@ -374,11 +374,15 @@ void Machine::rearm_preemption()
 	sim_countdown = preempt_mean_ ? static_cast<int>(1 + rng_.skewed(preempt_mean_)) : 1 << 30;
 }
 
-void Machine::preempt(bool sticky_place)
+void Machine::point(bool sticky)
 {
-	stuck_ = stuck_ || (sticky_place && sticky_one_in_ && rng_.below(sticky_one_in_) == 0);
-	if (!stuck_ && sim_countdown > 0)
-		return;
+	stuck_ = stuck_ || (sticky && sticky_one_in_ && rng_.below(sticky_one_in_) == 0);
+	if (stuck_ || sim_countdown <= 0)
+		preempt();
+}
+
+void Machine::preempt()
+{
 	if (!current_fiber_ || spin_depth || vector_depth) {
 		sim_countdown = 1;	// at the next point where it may be
 		return;

@@ -71,7 +71,8 @@ public:
 	void park();			// until wake(); the caller looks again whether it may go on
 	void wake(Fiber &fiber);
 	void sleep_ns(uint64_t ns);
-	void preempt(bool sticky_place = false);	// lets others run, if the place allows it; or as soon as it does
+	void preempt();			// lets others run, if the place allows it; else as soon as it does
+	void point(bool sticky);	// a place in the code where it may be put aside: if its turn has come, or because it is sticky
 	void relax();			// the same, and it must
 	unsigned int preempted() const { return preempted_; }	// so many fibers were put aside in the middle of something
 	bool may_sleep() const;

@@ -197,13 +197,13 @@ def around(name, file, edits):
     return LINGER.get(name, f"{file}:{max(1, line - 15)}-{line + edits[0].count(chr(10)) + 15}")
 
 
-def hunt(binary, where, known, args):
+def hunt(name, binary, where, known, args):
     """What catches the mutant first, and as what; None: nothing."""
     seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
     if seed is None:
         seed, why = first_story(binary)
     if seed is None and where:
-        seed, why = first_failure(binary, args.seeds // 3, known, args.jobs, args.watchdog, where)
+        seed, why = first_failure(binary, args.seeds if name in LINGER else args.seeds // 3, known, args.jobs, args.watchdog, where)
     if seed is None:
         seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
     if seed is None and args.minutes:
@@ -268,7 +268,7 @@ def main():
         began = time.monotonic()
         where = around(name, file, edits)
         listed = run([str(binary), "--linger", where, "--seeds", "0"])
-        seed, why = hunt(binary, where if not listed.returncode else None, results.known, args)
+        seed, why = hunt(name, binary, where if not listed.returncode else None, results.known, args)
         took = time.monotonic() - began
         results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
         results.save()
