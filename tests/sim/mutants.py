@@ -28,7 +28,7 @@ from mutant_list import LINGER, MUTANTS
 
 
 def run(cmd, **kw):
-    return subprocess.run(cmd, text=True, capture_output=True, **kw)
+    return subprocess.run(cmd, text=True, errors="replace", capture_output=True, **kw)
 
 
 def build_base():
