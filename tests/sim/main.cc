@@ -31,6 +31,7 @@ struct Options {
 	std::vector<uint64_t> skip;
 	std::string program;	// and what decides with the seed
 	std::string linger;
+	bool two_hosts = false;
 };
 
 // ---- one seed ----
@@ -85,7 +86,7 @@ template <typename W> Result run_world(uint64_t seed, const Options &o, Tally &t
 // Every tenth seed is one of two hosts.
 Result run_seed(uint64_t seed, const Options &o, Tally &tally)
 {
-	return seed % 10 ? run_world<pav::sim::World>(seed, o, tally) : run_world<pav::sim::TwoHosts>(seed, o, tally);
+	return seed % 10 && !o.two_hosts ? run_world<pav::sim::World>(seed, o, tally) : run_world<pav::sim::TwoHosts>(seed, o, tally);
 }
 
 // ---- a process that runs every o.jobs-th seed, and tells by lines in a pipe ----
@@ -326,6 +327,7 @@ int main(int argc, char **argv)
 	app.add_option("--tail", o.tail, "lines of the trace to print when a seed fails")->capture_default_str();
 	app.add_option("--watchdog", o.watchdog_s, "seconds of a processor that a seed may take")->capture_default_str();
 	app.add_option("--skip", o.skip, "seeds to leave out")->delimiter(',');
+	app.add_flag("--two-hosts", o.two_hosts, "every seed is one of two hosts at the same drives; default: every tenth");
 	app.add_option("--linger", o.linger, "let every seed linger here, to look at races closely: FILE of the engine, or FILE:LINE-LINE; default: some seeds, anywhere");
 	pav::sim::ExhaustiveOptions all;
 	bool exhaustive = false;
@@ -367,6 +369,8 @@ int main(int argc, char **argv)
 		catch_signals();
 		return pav::sim::run_exhaustive(all);
 	}
+	if (o.two_hosts)
+		o.program += " --two-hosts";
 	if (!o.linger.empty()) {
 		const auto here = pav::sim::places_in(o.linger);
 

@@ -194,6 +194,7 @@ MUTANTS = [
     ("a header is looked for with P alone", "kmod/log/scan.c",
      "if (with_p == magic || with_q == magic || (with_p != with_q && one_cell_from_magic(with_p, with_q)))", "if (with_p == magic)"),
     ("the way down goes by a node that is another by now", "kmod/map/tree.c", "return READ_ONCE(n->ident) == ident;", "return true;"),
+    ("an entry is looked up in a leaf that is another by now", "kmod/map/tree.c", "if (READ_ONCE(leaf->ident) == ident)", "if (true)"),
     ("no claims are kept for control", "kmod/map/cache.c", "map->claim_limit - pav_map_control_claims(map)", "map->claim_limit"),
 
     # ---- two hosts ----
@@ -233,5 +234,7 @@ LINGER = {
     "a checkpoint begins while a submitter makes a stripe": "kmod/log/stripe.c:505-515",
     "segments are used again while cells in them are healed": "kmod/group/cell.c:125-165",
     "the first write to a volume that grows": "kmod/map/tree.c:20-50",
+    "an entry is looked up in a leaf that is another by now": "kmod/map/tree.h:35-50",
+    "the way down goes by a node that is another by now": "kmod/map/tree.h:35-50",
     "a drive that is gone, and not on record, leaves": "kmod/group/group.c:440-475",
 }

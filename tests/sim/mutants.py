@@ -3,8 +3,8 @@
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
 Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
-It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; then all seeds, the
-exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that
+It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner stamp seeds
+of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that
 they catch nothing by accident. Results are kept in build/mutants.json, for
 these very sources: --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is
 not there any more.
@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CMAKE = ROOT / "build/cmake"
 WORK = ROOT / "build/mutants"
 RESULTS = ROOT / "build/mutants.json"
+OWNER = "kmod/group/owner.c"
 
 from mutant_list import LINGER, MUTANTS
 
@@ -90,13 +91,13 @@ def link(file, binary):
     return None
 
 
-def first_failure(binary, seeds, known, jobs, watchdog, linger=None):
-    """The first seed that fails, but for those in @known; and why. With @linger other histories, and none is known."""
+def first_failure(binary, seeds, known, jobs, watchdog, more=None):
+    """The first seed that fails, but for those in @known; and why. With @more options they are other histories, and none is known."""
     r = run([str(binary), "--seeds", str(seeds), "--jobs", str(jobs), "--tail", "0", "--watchdog", str(watchdog)] +
-            (["--linger", linger] if linger else ["--skip", ",".join(map(str, sorted(known)))] if known else []))
+            (more or (["--skip", ",".join(map(str, sorted(known)))] if known else [])))
     failed = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
     why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
-    said = f"{failed[0]} --linger {linger}" if failed and linger else failed[0] if failed else None
+    said = " ".join([str(failed[0]), *more]) if failed and more else failed[0] if failed else None
     return (said, why[0] if why else "crash") if failed else (None, None)
 
 
@@ -140,21 +141,26 @@ def first_test(binary):
     return None, None
 
 
-def sources_hash():
-    """Of all that decides what a seed does."""
+def is_story(file):
+    return file.name.endswith("_test.cc") or file.name == "scenario.h"
+
+
+def sources_hash(stories):
+    """Of all that decides what a seed does; or of the stories, which no seed comes to."""
     h = hashlib.sha256()
     for part in ("kmod", "raid6", "tests/sim"):
         for file in sorted((ROOT / part).rglob("*")):
-            if file.suffix in (".c", ".h", ".cc") and file.is_file():
+            if file.suffix in (".c", ".h", ".cc") and file.is_file() and is_story(file) == stories:
                 h.update(file.read_bytes())
     return h.hexdigest()
 
 
 class Results:
-    """What is known of each mutant: {name: {edits, seed, why}}; of other sources than these nothing is."""
+    """What is known of each mutant: {name: {edits, seed, why, stories}}; of other sources than these nothing is. What has survived meets other stories anew."""
 
     def __init__(self):
-        self.sources = sources_hash()
+        self.sources = sources_hash(False)
+        self.stories = sources_hash(True)
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         self.known = kept.get("known")
         self.of = kept.get("mutants", {})
@@ -163,7 +169,7 @@ class Results:
 
     def get(self, name, edits):
         r = self.of.get(name)
-        return r if r and r["edits"] == list(edits) else None
+        return r if r and r["edits"] == list(edits) and (r["seed"] is not None or r["stories"] == self.stories) else None
 
     def save(self):
         RESULTS.write_text(json.dumps({"sources": self.sources, "known": self.known, "mutants": self.of}, indent="\t"))
@@ -197,13 +203,15 @@ def around(name, file, edits):
     return LINGER.get(name, f"{file}:{max(1, line - 15)}-{line + edits[0].count(chr(10)) + 15}")
 
 
-def hunt(name, binary, where, known, args):
+def hunt(name, file, binary, where, known, args):
     """What catches the mutant first, and as what; None: nothing."""
     seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
     if seed is None:
         seed, why = first_story(binary)
     if seed is None and where:
-        seed, why = first_failure(binary, args.seeds if name in LINGER else args.seeds // 3, known, args.jobs, args.watchdog, where)
+        seed, why = first_failure(binary, args.seeds if name in LINGER else args.seeds // 3, known, args.jobs, args.watchdog, ["--linger", where])
+    if seed is None and file == OWNER:
+        seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog, ["--two-hosts"])
     if seed is None:
         seed, why = first_failure(binary, args.seeds, known, args.jobs, args.watchdog)
     if seed is None and args.minutes:
@@ -268,9 +276,9 @@ def main():
         began = time.monotonic()
         where = around(name, file, edits)
         listed = run([str(binary), "--linger", where, "--seeds", "0"])
-        seed, why = hunt(name, binary, where if not listed.returncode else None, results.known, args)
+        seed, why = hunt(name, file, binary, where if not listed.returncode else None, results.known, args)
         took = time.monotonic() - began
-        results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds}
+        results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds, "stories": results.stories}
         results.save()
         print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"{seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds, {args.minutes} minutes"), flush=True)
         for kind in ("", ".stories", ".unit"):

@@ -62,6 +62,39 @@ TEST_F(Reuse, NotWhileACellIsBeingHealed)
 	EXPECT_GT(reached("waited for a cell being healed"), 0U);
 }
 
+// What is rebuilt reaches a drive late, and users have written over all of it meanwhile: the same.
+TEST_F(Reuse, NotWhileItIsBeingRebuilt)
+{
+	bool late = false;
+
+	create(4, 7, 1, 4096);
+	ASSERT_EQ(write(0, 64), 0);
+	const auto [drive, block] = place_of(5);
+
+	drives_[6]->on_submit = [&, block = block](const Drive::Command &c) {
+		const bool here = c.op == PAV_IO_WRITE && !late && c.block <= block && block < c.block + c.cells;
+
+		late = late || here;
+		drives_[6]->latency.write = here ? 100 * second : 20'000;
+	};
+	pav_stall_limit = 0;
+	vanish(drive);
+	run_until([&] { return late; });
+	drives_[6]->on_submit = nullptr;
+	drives_[6]->latency.write = 20'000;
+	for (unsigned int i = 0; i < 10; i++) {
+		overwrite(0, 64, 10);
+		checkpoint();
+	}
+	ASSERT_EQ(write(1024, 2000), 0);
+	ASSERT_GT(drives_[6]->commands_in_flight(), 0U);
+	run_for(1000 * second);
+	until_whole();
+	cut(100);
+	open({(drive + 1) % 6, (drive + 2) % 6});
+	verify();
+}
+
 /*
  * Until the next checkpoint the last one tells what lies where, and a group that has lost three drives of a segment it tells of cannot be opened. So that
  * third loss must fault it at once: or what users write afterwards would be gone when the power is. A stripe of six lies on some of more drives, and which three

@@ -204,6 +204,8 @@ protected:
 	{
 		return write(range(first, n));
 	}
+	// The first error there was, or 0.
+	int unmap(const std::vector<uint64_t> &lbas) { return run_requests(PAV_UNMAP, lbas, 16); }
 	// Reads all that was ever written.
 	void verify()
 	{
@@ -211,13 +213,18 @@ protected:
 
 		for (const auto &[lba, version] : version_)
 			lbas.push_back(lba);
-		EXPECT_EQ(run_requests(PAV_READ, lbas, 16), 0);
+		EXPECT_EQ(read(lbas), 0);
 	}
+	// Reads these, and expects what was written. The first error there was, or 0.
+	int read(const std::vector<uint64_t> &lbas, unsigned int depth = 16) { return run_requests(PAV_READ, lbas, depth); }
 	Cell expected(uint64_t lba)
 	{
 		Cell cell;
 
-		fill(cell.data(), lba, version_[lba]);
+		if (version_[lba])
+			fill(cell.data(), lba, version_[lba]);
+		else
+			cell.fill(0);
 		return cell;
 	}
 	// Are the engine's counts of cells what its map says? Nobody may be at work.
@@ -261,9 +268,10 @@ protected:
 	pav_engine *engine_ = nullptr;
 	pav_volume *volume_ = nullptr;
 	std::vector<Failed> failed_;
-	std::map<uint64_t, uint64_t> version_;	// by LBA: what was acknowledged last
+	std::map<uint64_t, uint64_t> version_;	// by LBA: what was acknowledged last; 0: unmapped
 
 	bool may_fault_ = false, faulted_ = false;
+	bool in_threads_ = false;	// requests come from threads, which can be put aside
 
 private:
 	std::vector<pav_drive_arg> members(const std::set<unsigned int> &absent)
@@ -300,8 +308,8 @@ private:
 		in_flight_--;
 		if (r.req.error) {
 			error_ = error_ ? error_ : r.req.error;
-		} else if (r.req.op == PAV_WRITE) {
-			version_[r.req.lba] = r.version;
+		} else if (r.req.op != PAV_READ) {
+			version_[r.req.lba] = r.req.op == PAV_WRITE ? r.version : 0;
 		} else {
 			EXPECT_EQ(std::memcmp(r.cells, expected(r.req.lba).data(), cell_bytes), 0) << "cell " << r.req.lba;
 		}
@@ -338,7 +346,10 @@ private:
 				done.test->request_done(done);
 			};
 			in_flight_++;
-			machine_->after(0, [&r] { pav_submit(&r.req); });
+			if (in_threads_)
+				machine_->spawn("user", [&r] { pav_submit(&r.req); });
+			else
+				machine_->after(0, [&r] { pav_submit(&r.req); });
 		}
 		run_until([this] { return in_flight_ == 0; });
 		return error_;

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+// What rots on the drives and nobody notices, told one by one: headers above all, without which nobody knows that there is a stripe.
+#include "scenario.h"
+
+extern "C" {
+#include "format/format.h"
+}
+
+#include <vector>
+
+namespace pav::sim {
+namespace {
+
+class Rot : public Scenario {
+protected:
+	explicit Rot(uint64_t segments) : Scenario(6, segments, segment_blocks, true) {}
+	~Rot() override
+	{
+		if (engine_)
+			close();
+	}
+
+	static constexpr uint64_t segment_blocks = 16;
+
+	struct Place {
+		unsigned int drive;
+		uint64_t block;
+		size_t byte;
+	};
+	// Of all stripes that the drives tell of, dead or alive; of metadata, or of data.
+	std::vector<Place> headers(bool nodes)
+	{
+		std::vector<Place> found;
+
+		for (unsigned int drive = 0; drive < drives_.size(); drive++)
+			for (uint64_t block = segments_begin; block < drives_[drive]->blocks(); block++) {
+				const CellRef cell = drives_[drive]->peek(block);
+				const auto *h = cell ? reinterpret_cast<const pav_d_stripe *>(cell->data()) : nullptr;
+
+				if (h && h->magic == PAV_STRIPE_MAGIC && !pav_stripe_check(h, segment_blocks) && pav_stripe_of_nodes(h) == nodes)
+					found.push_back({drive, block, 0});
+			}
+		return found;
+	}
+	// One byte of each is another from now on.
+	void rot(const std::vector<Place> &places)
+	{
+		for (unsigned int drive = 0; drive < drives_.size(); drive++) {
+			std::vector<CellRef> content = drives_[drive]->snapshot();
+
+			for (const Place &p : places)
+				if (p.drive == drive) {
+					auto cell = std::make_shared<Cell>(content[p.block] ? *content[p.block] : Cell{});
+
+					(*cell)[p.byte] ^= 0x5a;
+					content[p.block] = cell;
+				}
+			drives_[drive]->restore(content);
+		}
+	}
+	void scrub()
+	{
+		pav_task_info rebuild{}, task{};
+		pav_err err{};
+
+		as_process([&] { ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text; });
+		for (unsigned int looks = 0; looks < 10'000 && (!task.started || task.finished < task.started); looks++) {
+			run_for(10 * ms);
+			as_process([&] { pav_engine_tasks(engine_, &rebuild, &task); });
+		}
+		EXPECT_GE(task.finished, task.started);
+		EXPECT_EQ(task.lost, 0U);
+	}
+};
+
+// Each header, and one more cell of its row, of data or parity, by turns: at the byte that is the test's parameter.
+class RotInRows : public Rot, public testing::WithParamInterface<size_t> {
+protected:
+	RotInRows() : Rot(60) {}
+};
+
+TEST_P(RotInRows, AScrubHealsHeadersAndOneMoreCell)
+{
+	create(4, 6, 0, 4096);
+	ASSERT_EQ(write(0, 512), 0);
+	checkpoint();
+	run_for(100 * ms);
+	std::vector<Place> places = headers(false);
+	const size_t stripes = places.size();
+
+	ASSERT_GT(stripes, 20U);
+	for (size_t i = 0; i < stripes; i++)
+		places.push_back({static_cast<unsigned int>((places[i].drive + 1 + i % 5) % 6), places[i].block, GetParam()});
+	rot(places);
+	scrub();
+	close();
+	std::vector<std::vector<CellRef>> there;
+
+	for (auto &drive : drives_)
+		there.push_back(drive->snapshot());
+	for (unsigned int a = 0; a < 6; a++) {
+		cut(100);
+		for (unsigned int i = 0; i < 6; i++)
+			drives_[i]->restore(there[i]);
+		open({a, (a + 1) % 6});
+		verify();
+	}
+}
+
+INSTANTIATE_TEST_SUITE_P(AtByte, RotInRows, testing::Values(0U, 3U, 4U, 20U, 60U, 64U, 4095U));
+
+class RotInMetadata : public Rot {
+protected:
+	RotInMetadata() : Rot(100) {}
+};
+
+// Metadata is moved out of sparse segments by the headers in them. What cannot be found keeps its segment, and room becomes short.
+TEST_F(RotInMetadata, TakesNoRoomForEver)
+{
+	constexpr uint64_t leaf = 256, hot = 50, cold = 300, cells = 8;
+	std::vector<uint64_t> lbas;
+
+	params_.cache_nodes = 4096;
+	create(4, 6, 0, 1 << 20);
+	for (uint64_t i = 0; i < cold * cells; i++)
+		lbas.push_back((hot + i / cells) * leaf + i % cells);
+	ASSERT_EQ(write(lbas), 0);
+	for (uint64_t round = 0; round < cold; round++) {
+		// Leaves that change each time, and among them one that changes once. The garbage collector has nothing to move, and changes none.
+		lbas.clear();
+		for (uint64_t i = 0; i < hot; i++)
+			lbas.push_back(i * leaf);
+		ASSERT_EQ(write(lbas), 0) << "in round " << round;
+		ASSERT_EQ(unmap({(hot + round) * leaf}), 0) << "in round " << round;
+		as_process([&] { ASSERT_EQ(pav_engine_checkpoint(engine_), 0) << "in round " << round; });
+		run_for(100 * ms);
+		rot(headers(true));
+	}
+	// Where room is short, data is moved until some is won.
+	EXPECT_LT(counter("moved_cells"), cold * cells);
+	verify();
+	cut(100);
+	open();
+	verify();
+	check_counts();
+}
+
+}  // namespace
+}  // namespace pav::sim
