@@ -85,7 +85,7 @@ void World::power_on(bool may_fail_allocations)
 {
 	machine_ = std::make_unique<Machine>(rng_, trace_);
 	changing_ = false;
-	asked_for_ = nobody;
+	asked_for_ = being_added_ = nobody;
 	released_.clear();
 	touched_.clear();
 	machine_->set_preemption(plan_.preemption, plan_.preemption_ns);

@@ -159,7 +159,7 @@ void World::bring_home()
 	const unsigned int s = rng_.pick(suspects_);
 	pav_err err{};
 
-	if (!drives_[s]->gone())
+	if (!drives_[s]->gone() || s == being_added_)
 		return;
 	drives_[s]->plug();
 	// It has left for good, and nobody would ask.
@@ -345,9 +345,9 @@ void World::change_members()
 		if (info.dev)
 			members.insert(static_cast<unsigned int>(info.dev - devs_.data()));
 	}
-	// Not one that the engine may still be at.
+	// Not one that the engine may still be at, or that somebody else has open: whoever has a drive open has it alone.
 	for (unsigned int i = 0; i < drives_.size(); i++)
-		if (!members.count(i) && !drives_[i]->gone() && (released_.count(i) || !touched_.count(i)) && !drives_[i]->commands_in_flight())
+		if (!members.count(i) && i != asked_for_ && !drives_[i]->gone() && (released_.count(i) || !touched_.count(i)) && !drives_[i]->commands_in_flight())
 			free.push_back(i);
 	pav_err err{};
 	int result = 0;
@@ -358,12 +358,16 @@ void World::change_members()
 		pav_drive_arg arg{&devs_[i], rng_.percent(50)};
 
 		// What was a member once says so, and is refused until somebody wipes it.
-		if (rng_.percent(70) && pav_engine_wipe(&arg, 1, &err))
+		being_added_ = i;
+		if (rng_.percent(70) && pav_engine_wipe(&arg, 1, &err)) {
+			being_added_ = nobody;
 			return;
+		}
 		out_by_hand_.erase(i);
 		holds_data_[i] = false;
 		released_.erase(i);
 		result = pav_engine_add(engine, &arg, 1, &err);
+		being_added_ = nobody;
 		trace_.add(machine_->now_ns(), "add", i, arg.spare, static_cast<uint64_t>(-result));
 		tally_[result ? "drives refused that would join" : arg.spare ? "spares added" : "drives added"]++;
 	} else {
