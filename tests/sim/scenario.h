@@ -80,16 +80,16 @@ protected:
 		});
 		run_until([&] { return done; });
 	}
-	// Of what was not durable @keep_percent of the blocks got there.
-	void cut(unsigned int keep_percent)
+	// Of what was not durable @keep_percent of the blocks got there; and all of it on drive @lucky.
+	void cut(unsigned int keep_percent, int lucky = -1)
 	{
 		machine_ = nullptr;
 		engine_ = nullptr;
 		volume_ = nullptr;
 		requests_.clear();
 		in_flight_ = 0;
-		for (auto &drive : drives_)
-			drive->power_cut(rng_, keep_percent);
+		for (size_t i = 0; i < drives_.size(); i++)
+			drives_[i]->power_cut(rng_, static_cast<int>(i) == lucky ? 100 : keep_percent);
 		machine_ = std::make_unique<Machine>(rng_, trace_);
 		for (auto &drive : drives_)
 			drive->starts();
