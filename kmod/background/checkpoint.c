@@ -600,7 +600,7 @@ static int write_checkpoint(struct pav_checkpoint *c, u64 seq, u64 log_id, bool 
 	u32 i;
 
 	INIT_LIST_HEAD(&unmaps);
-	c->log->meta_margin = largest_rows(c);
+	pav_log_set_margin(c->log, largest_rows(c));
 	bitmap_zero(c->victims, c->g->segments);
 	*moved = !READ_ONCE(c->g->faulted) && pav_log_sparse_meta(c->log, image_count(c), c->victims);
 	/* Asked before anything is touched: then nothing need be undone. */

@@ -155,11 +155,12 @@ static unsigned int finish_parts(struct pav_gc *gc)
 	send_moves(gc);
 	look_closer(gc);
 	for (i = 0; i < gc->parts; i++) {
-		if (part_live(gc, &gc->part[i]))
-			continue;
-		/* It will be free, and filled again, before this run ends. */
-		__clear_bit(gc->part[i].seg, gc->tried);
-		won++;
+		bool alive = part_live(gc, &gc->part[i]);
+
+		/* It will be free, and filled again, before this run ends. Or it was room that was wanting: what is left is the first to be moved when there is some. */
+		if (!alive || (atomic_read(&gc->refused) && !test_bit(gc->part[i].seg, gc->stuck)))
+			__clear_bit(gc->part[i].seg, gc->tried);
+		won += !alive;
 	}
 	gc->parts = 0;
 	gc->locked = false;
@@ -264,6 +265,8 @@ static bool collect(struct pav_gc *gc)
 		if (seg >= 0 && !atomic_read(&gc->refused) && (emptied < PAV_GC_BATCH || !READ_ONCE(gc->log->starved)))
 			continue;
 		won += finish_parts(gc);
+		if (atomic_read(&gc->refused) && !pav_log_gc_has_room(gc->log) && pav_log_gc_borrow(gc->log))
+			pav_reached("garbage collector borrowed a segment");
 		/* Drives that are to leave may be what is wanting. */
 		if (pav_log_leaving_hurts(gc->log))
 			pav_group_changed(gc->g);
@@ -331,12 +334,41 @@ static void evacuate(struct pav_gc *gc)
 		pav_group_changed(gc->g);
 }
 
+/* Has it given up a moment ago, and nothing has changed since? */
+static bool is_hopeless(struct pav_gc *gc)
+{
+	if (gc->hopeless && (pav_log_pool(gc->log) != gc->gave_up_pool || atomic64_read(&gc->log->data_cells) != gc->gave_up_written ||
+			     atomic64_read(&gc->map->mapped) != gc->gave_up_mapped))
+		gc->hopeless = 0;
+	return gc->hopeless && pav_now_ns() < gc->again_ns;
+}
+
+/* Its own checkpoints call for it again, for ever: not at once. */
+static void try_later(struct pav_gc *gc)
+{
+	u64 wait = PAV_GC_AGAIN_NS << min(gc->hopeless, 12u);
+
+	gc->hopeless++;
+	gc->gave_up_pool = pav_log_pool(gc->log);
+	gc->gave_up_written = atomic64_read(&gc->log->data_cells);
+	gc->gave_up_mapped = atomic64_read(&gc->map->mapped);
+	gc->again_ns = pav_now_ns() + wait;
+	if (!READ_ONCE(gc->off))
+		pav_timer_arm(&gc->again, wait);
+}
+
 static void gc_work(struct pav_work *work)
 {
 	struct pav_gc *gc = container_of(work, struct pav_gc, work);
 
-	if (collect(gc))
+	if (is_hopeless(gc)) {
 		give_up(gc);
+	} else if (collect(gc)) {
+		try_later(gc);
+		give_up(gc);
+	} else {
+		gc->hopeless = 0;
+	}
 	evacuate(gc);
 	pav_map_run_free(gc->map);
 }
@@ -347,6 +379,11 @@ void pav_gc_want(void *ctx)
 
 	if (!READ_ONCE(gc->off))
 		pav_work_queue(gc->worker, &gc->work);
+}
+
+static void again(struct pav_timer *t)
+{
+	pav_gc_want(container_of(t, struct pav_gc, again));
 }
 
 /* ---- life ---- */
@@ -371,6 +408,9 @@ void pav_gc_stop(struct pav_gc *gc)
 {
 	WRITE_ONCE(gc->off, true);
 	pav_work_flush(gc->worker);
+	pav_timer_cancel(&gc->again);
+	/* It may have fired before it was cancelled. */
+	pav_work_flush(gc->worker);
 }
 
 int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt)
@@ -385,6 +425,7 @@ int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt)
 	gc->off = true;
 	mutex_init(&gc->lock);
 	pav_work_init(&gc->work, gc_work);
+	pav_timer_init(&gc->again, again);
 	gc->worker = pav_worker_create("gc");
 	gc->tried = pav_alloc(DIV_ROUND_UP(gc->g->segments, 64) * 8);
 	gc->stuck = pav_alloc(DIV_ROUND_UP(gc->g->segments, 64) * 8);

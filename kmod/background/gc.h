@@ -23,6 +23,7 @@
 #define PAV_GC_MOVES	PAV_STRIPE_ENTRIES	/* cells moved at once, at most: what fills stripes */
 #define PAV_GC_PARTS	8u			/* victims whose last cells may wait for the next ones', to fill a stripe with them */
 #define PAV_GC_VAIN	32u			/* victims emptied without anybody being the better for it: then it is only moving in circles */
+#define PAV_GC_AGAIN_NS	1000000000ULL	/* so long after it gave up it tries again, though nothing has changed; each time twice as long */
 #define PAV_GC_BATCH	4u			/* segments emptied for each checkpoint that somebody waits for */
 
 struct pav_gc_part {
@@ -57,6 +58,10 @@ struct pav_gc {
 	u64 written;			/* cells by users, when there last was progress */
 	s64 best;			/* the pool since then */
 	unsigned int vain;		/* victims since then */
+	struct pav_timer again;		/* it gave up, and tries again then, or when something has changed: */
+	unsigned int hopeless;		/* … so often since */
+	u64 again_ns, gave_up_written, gave_up_mapped;
+	s64 gave_up_pool;
 	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
 	struct pav_cell_asleep asleep;
 

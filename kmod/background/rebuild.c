@@ -360,15 +360,40 @@ static bool rebuild_all(struct pav_rebuild *r)
 
 /* ---- scrub ---- */
 
+/* False: it was stopped meanwhile, and perhaps asked for anew. Lock held. */
+static bool is_wanted_still(const struct pav_rebuild *r)
+{
+	return r->scrub_wanted && r->scrub_of == r->scrub_asked;
+}
+
+/* Notes where the scrub is; false: it is nobody's any more. */
+static bool scrub_is_at(struct pav_rebuild *r, u32 left)
+{
+	bool goes_on;
+
+	mutex_lock(&r->scrub_lock);
+	goes_on = is_wanted_still(r);
+	if (goes_on)
+		WRITE_ONCE(r->g->scrub.left, left);
+	mutex_unlock(&r->scrub_lock);
+	return goes_on;
+}
+
 /* A scrub has been everywhere. The superblocks are renewed too, both copies. */
 static void scrub_done(struct pav_rebuild *r)
 {
 	struct pav_task *t = &r->scrub;
 	struct pav_scrub_mark *mark = &r->g->scrub;
 
+	mutex_lock(&r->scrub_lock);
+	if (!is_wanted_still(r)) {
+		mutex_unlock(&r->scrub_lock);
+		return;
+	}
 	WRITE_ONCE(r->scrub_wanted, false);
-	end(t);
 	WRITE_ONCE(mark->left, 0);
+	end(t);
+	mutex_unlock(&r->scrub_lock);
 	WRITE_ONCE(mark->finished, t->finished);
 	WRITE_ONCE(mark->healed, t->count.healed);
 	t->done = t->total;
@@ -382,51 +407,66 @@ static void scrub_done(struct pav_rebuild *r)
 			t->lost ? "scrub is done: stripes are beyond repair" : "scrub is done");
 }
 
+/* Is there a scrub to be done? @left: from where on. */
+static bool scrub_begun(struct pav_rebuild *r, u32 *left)
+{
+	struct pav_task *t = &r->scrub;
+	bool wanted, anew = false;
+
+	mutex_lock(&r->scrub_lock);
+	wanted = r->scrub_wanted;
+	*left = READ_ONCE(r->g->scrub.left);
+	/* Stopped; and perhaps asked for anew, before anybody looked. */
+	if (t->on && !is_wanted_still(r))
+		end(t);
+	if (wanted && !t->on) {
+		begin(t, r->g->segments);
+		r->scrub_of = r->scrub_asked;
+		anew = *left == r->g->segments + 1;
+		if (anew)
+			WRITE_ONCE(r->g->scrub.started, t->started);
+		else
+			pav_reached("scrub goes on where it was");
+	}
+	mutex_unlock(&r->scrub_lock);
+	/* What is written from now on is not looked at; all that was written before is, if it can be had. */
+	if (anew)
+		pav_checkpoint_leave_segments(r->ckpt, true);
+	return wanted;
+}
+
 /* The next segment of the scrub that was asked for. True: there may be more to do. */
 static bool scrub_some(struct pav_rebuild *r)
 {
 	struct pav_task *t = &r->scrub;
-	u32 left = READ_ONCE(r->g->scrub.left);
+	u32 left;
 
-	if (!READ_ONCE(r->scrub_wanted)) {
-		if (t->on) {
-			end(t);
-			/* Whoever stopped it may have done so between two looks at where it is. */
-			WRITE_ONCE(r->g->scrub.left, 0);
-		}
+	if (!scrub_begun(r, &left))
 		return false;
-	}
-	if (!t->on) {
-		begin(t, r->g->segments);
-		if (left == r->g->segments + 1) {
-			WRITE_ONCE(r->g->scrub.started, t->started);
-			/* What is written from now on is not looked at; all that was written before is, if it can be had. */
-			pav_checkpoint_leave_segments(r->ckpt, true);
-		} else {
-			pav_reached("scrub goes on where it was");
-		}
-	}
 	while (left > 1 && !pav_log_hold(r->log, left - 2))
 		left--;
 	t->done = r->g->segments + 1 - left;
 	if (left <= 1) {
 		scrub_done(r);
-		return false;
+		return true;
 	}
-	WRITE_ONCE(r->g->scrub.left, left);
-	if (mend_segment(r, t, left - 2))
-		WRITE_ONCE(r->g->scrub.left, left - 1);
+	if (scrub_is_at(r, left) && mend_segment(r, t, left - 2))
+		scrub_is_at(r, left - 1);
 	pav_log_let_go(r->log, left - 2);
 	return true;
 }
 
 void pav_rebuild_scrub(struct pav_rebuild *r, bool on)
 {
-	if (!on)
+	mutex_lock(&r->scrub_lock);
+	if (!on) {
 		WRITE_ONCE(r->g->scrub.left, 0);
-	else if (!READ_ONCE(r->g->scrub.left))
+	} else if (!READ_ONCE(r->g->scrub.left)) {
 		WRITE_ONCE(r->g->scrub.left, r->g->segments + 1);
+		r->scrub_asked++;
+	}
 	WRITE_ONCE(r->scrub_wanted, on);
+	mutex_unlock(&r->scrub_lock);
 	pav_rebuild_want(r);
 }
 
@@ -529,6 +569,7 @@ int pav_rebuild_init(struct pav_rebuild *r, struct pav_gc *gc)
 	r->map = ckpt->map;
 	r->off = true;
 	mutex_init(&r->lock);
+	mutex_init(&r->scrub_lock);
 	pav_work_init(&r->work, rebuild_work);
 	pav_timer_init(&r->later, later);
 	r->worker = pav_worker_create("rebuild");

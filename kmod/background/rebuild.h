@@ -49,7 +49,9 @@ struct pav_rebuild {
 		u64 start_ns, ns;	/* began; took so far */
 		u64 bytes;		/* read and verified */
 	} rebuild, scrub;
+	struct mutex scrub_lock;	/* what follows, and the group's mark of where the scrub is */
 	bool scrub_wanted;
+	u32 scrub_asked, scrub_of;	/* scrubs asked for, from the first segment on; the one that the task is */
 };
 
 int pav_rebuild_init(struct pav_rebuild *r, struct pav_gc *gc);		/* process; -ENOMEM: free it all the same */
@@ -58,7 +60,7 @@ void pav_rebuild_stop(struct pav_rebuild *r);		/* process; while checkpoints sti
 void pav_rebuild_free(struct pav_rebuild *r);
 void pav_rebuild_want(struct pav_rebuild *r);		/* any context: a drive has failed, joined or come back */
 
-/* Begins a scrub, or goes on with one that was interrupted; or stops it. Any context. */
+/* Begins a scrub, or goes on with one that was interrupted; or stops it. Process context. */
 void pav_rebuild_scrub(struct pav_rebuild *r, bool on);
 
 /* The spare in slot @spare takes the place of the drive in @slot, which has failed. @lock held. Process context. */

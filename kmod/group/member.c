@@ -17,6 +17,8 @@ static void seat(struct pav_group *g, unsigned int slot, struct pav_dev *dev, co
 	memcpy(d->uuid, uuid, sizeof(d->uuid));
 	pav_drive_set_path(d, pav_dev_name(dev));
 	d->away = false;
+	/* What was healed of whoever sat here before is not this one's. */
+	d->bad = 0;
 	/* Whoever asked for the slot to be empty meant what was there then. */
 	WRITE_ONCE(d->leave, false);
 	WRITE_ONCE(d->state, state);

@@ -357,11 +357,12 @@ static void log_reserve(struct pav_log *log, enum pav_commit what)
 	}
 	while (unopened < log->reserve_target && log->replays < ARRAY_SIZE(log->replay) && staying < log->replay_most) {
 		/* The garbage collector's are taken from what users must leave. */
-		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) : pav_log_data_keep(log);
+		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) - log->gc_borrows : pav_log_data_keep(log);
 		s64 seg = take_free(log, keep - min_t(u32, keep, log->dying));
 
 		if (seg < 0)
 			break;
+		log->gc_borrows = false;
 		log->seg[seg].state = PAV_SEG_RESERVED;
 		log->replay[log->replays++] = (struct pav_replay_seg){ .seg = seg, .fresh = true, .renewed = what == PAV_COMMIT_SEGMENTS };
 		unopened++;

@@ -168,7 +168,8 @@ struct pav_log {
 	atomic_t dead;			/* data segments nothing is alive in, free with the next checkpoint; about */
 	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
 	atomic64_t meta_live;		/* cells of metadata that are alive */
-	u32 meta_margin;		/* rows the largest checkpoint may take; the checkpoint's own */
+	bool gc_borrows;		/* the garbage collector may have one segment that is left to metadata (pav_log_gc_borrow) */
+	u32 meta_margin, meta_worst;	/* rows the largest checkpoint may take; and were as many more drives lost as may be (pav_log_set_margin) */
 	struct pav_replay_seg replay[2 * PAV_REPLAY_MAX];	/* those that the checkpoint under way drops are among them */
 	unsigned int replays, replay_most;	/* how many of them, and how many there are before a checkpoint shortens the list */
 	bool listed;			/* the superblocks have the list of this opening: the checkpoint that ended replay is committed */
@@ -236,7 +237,13 @@ void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *
 
 /* ---- space (space.c) ---- */
 u32 pav_log_meta_keep(const struct pav_log *log);	/* free segments that are left to metadata; log->lock held */
-u32 pav_log_data_keep(const struct pav_log *log);	/* … that user data leaves alone; log->lock held */
+u32 pav_log_data_keep(const struct pav_log *log);	/* … that user data leaves alone, which is more: whatever is lost, the next import finds room; log->lock held */
+/*
+ * For a garbage collector that has nothing left to write to: one segment of those that are left to metadata, if what is alive in two others fits in it, so that it comes
+ * back; and if the largest checkpoint still finds room. The next commit reserves it. Any context.
+ */
+bool pav_log_gc_borrow(struct pav_log *log);
+void pav_log_set_margin(struct pav_log *log, u32 rows);	/* the checkpoint's own */
 unsigned int pav_log_ready(const struct pav_log *log);	/* reserved segments that may be opened; log->lock held */
 /* Nodes the map may still make before the next checkpoint. */
 u64 pav_log_node_room(struct pav_log *log);

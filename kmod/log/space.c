@@ -13,18 +13,22 @@
  */
 #include "log.h"
 
+/* Members that work, and stay. */
+static int working(const struct pav_log *log)
+{
+	const struct pav_group *g = log->g;
+	unsigned int slot;
+	int n = 0;
+
+	for (slot = 0; slot < g->slots; slot++)
+		n += READ_ONCE(g->drives[slot].state) == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot));
+	return n;
+}
+
 /* Data cells of a segment opened now, were there so many drives less. */
 static u32 segment_cells_without(const struct pav_log *log, unsigned int drives)
 {
-	const struct pav_group *g = log->g;
-	unsigned int slot, alive = 0;
-
-	for (slot = 0; slot < g->slots; slot++) {
-		u8 state = READ_ONCE(g->drives[slot].state);
-
-		alive += state == PAV_DRIVE_ACTIVE && !(READ_ONCE(g->gone) & BIT_ULL(slot));
-	}
-	return g->segment_blocks * clamp_t(int, (int)(alive - drives) - 2, 1, g->data_drives);
+	return log->g->segment_blocks * clamp_t(int, working(log) - (int)drives - 2, 1, log->g->data_drives);
 }
 
 static u32 segment_cells(const struct pav_log *log)
@@ -32,17 +36,23 @@ static u32 segment_cells(const struct pav_log *log)
 	return segment_cells_without(log, 0);
 }
 
-/* Segments for two checkpoints of the largest kind, and one that is half used. */
-static u32 margin_segments(const struct pav_log *log)
+/* Segments for two checkpoints of so many rows, and one that is half used. */
+static u32 margin_segments(const struct pav_log *log, u64 rows)
 {
-	return DIV_ROUND_UP(2 * log->meta_margin, log->g->segment_blocks) + 1;
+	return DIV_ROUND_UP_ULL(2 * rows, log->g->segment_blocks) + 1;
+}
+
+/* Segments that metadata has not got yet, and may spread over. */
+static u32 meta_wants(const struct pav_log *log)
+{
+	u64 want = DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
+
+	return want > log->meta_segs ? want - log->meta_segs : 0;
 }
 
 u32 pav_log_meta_keep(const struct pav_log *log)
 {
-	u64 want = DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
-
-	return margin_segments(log) + (want > log->meta_segs ? want - log->meta_segs : 0);
+	return margin_segments(log, log->meta_margin) + meta_wants(log);
 }
 
 /*
@@ -56,7 +66,7 @@ static u32 data_segments(const struct pav_log *log)
 
 u32 pav_log_data_keep(const struct pav_log *log)
 {
-	return pav_log_meta_keep(log) + data_segments(log);
+	return margin_segments(log, log->meta_worst) + meta_wants(log) + data_segments(log);
 }
 
 unsigned int pav_log_ready(const struct pav_log *log)
@@ -74,7 +84,7 @@ u64 pav_log_node_room(struct pav_log *log)
 	unsigned long flags;
 
 	spin_lock_irqsave(&log->lock, flags);
-	segs = (s64)log->meta_segs + log->free - margin_segments(log);
+	segs = (s64)log->meta_segs + log->free - margin_segments(log, log->meta_worst);
 	spin_unlock_irqrestore(&log->lock, flags);
 	room = segs * segment_cells(log) / PAV_META_SPREAD - atomic64_read(&log->meta_live);
 	/* A node brings up to half a block of the node table with it, and makes the largest checkpoints larger. */
@@ -83,23 +93,38 @@ u64 pav_log_node_room(struct pav_log *log)
 
 /* ---- room for checkpoints ---- */
 
-/*
- * Cells of a row that are sure to be there, were there so many drives less, whatever fails while the checkpoint runs. Drives that are to leave are gone
- * already: who lets one leave asks first (pav_log_room_without).
- */
-static u32 row_cells_without(const struct pav_log *log, unsigned int drives)
-{
-	return clamp_t(int, (int)(pav_group_staying(log->g) - drives) - 4, 1, max_t(int, 1, (int)log->g->data_drives - 2));
-}
-
+/* Cells of a row that are sure to be there if two drives in all are lost by the time the checkpoint ends, of as many as there are now at least. */
 static u32 row_cells(const struct pav_log *log)
 {
-	return row_cells_without(log, 0);
+	int n = min_t(int, (int)pav_group_staying(log->g) - 4, working(log) - 2);
+
+	return clamp_t(int, n, 1, max_t(int, 1, (int)log->g->data_drives - 2));
+}
+
+/*
+ * The same, whatever may still be lost: where the segment that is worst off lacks @lost, so many more as make two. Once everything was moved away from lost drives,
+ * that is two again. And were there so many drives less: those that are to leave are gone already; who lets one leave asks first (pav_log_room_without).
+ */
+static u32 row_cells_at_worst(const struct pav_log *log, unsigned int drives, unsigned int lost)
+{
+	return clamp_t(int, working(log) - (int)drives - (2 - (int)min(lost, 2u)) - 2, 1, row_cells(log));
 }
 
 u32 pav_log_meta_rows(const struct pav_log *log, unsigned int nodes)
 {
 	return nodes / row_cells(log) + nodes / (4 * log->g->data_drives) + log->max_rows + 16;
+}
+
+/* Rows that the largest checkpoint takes at worst. */
+static u64 margin_at_worst(const struct pav_log *log, unsigned int drives, unsigned int lost)
+{
+	return DIV_ROUND_UP((u64)log->meta_margin * row_cells(log), row_cells_at_worst(log, drives, lost));
+}
+
+void pav_log_set_margin(struct pav_log *log, u32 rows)
+{
+	log->meta_margin = rows;
+	log->meta_worst = margin_at_worst(log, 0, pav_group_worst_loss(log->g, READ_ONCE(log->g->gone)));
 }
 
 static u64 meta_rows_left(struct pav_log *log)
@@ -147,7 +172,7 @@ static u64 capacity_without(struct pav_log *log, unsigned int drives)
 {
 	u32 segments = log->g->segments, cells = segment_cells_without(log, drives), taken;
 
-	taken = margin_segments(log) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
+	taken = margin_segments(log, log->meta_worst) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
 	taken += data_segments(log) + log->nstreams + log->reserve_target;
 	taken = taken < segments ? segments - taken : 0;
 	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * cells);
@@ -155,7 +180,7 @@ static u64 capacity_without(struct pav_log *log, unsigned int drives)
 
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
 {
-	u64 margin = DIV_ROUND_UP((u64)log->meta_margin * row_cells(log), row_cells_without(log, drives));
+	u64 margin = margin_at_worst(log, drives, pav_group_worst_loss(log->g, READ_ONCE(log->g->gone)));
 
 	return capacity_without(log, drives) >= mapped && meta_rows_left(log) >= 2 * margin + log->g->segment_blocks;
 }
@@ -301,9 +326,30 @@ bool pav_log_gc_has_room(struct pav_log *log)
 	bool room;
 
 	spin_lock_irqsave(&log->lock, flags);
-	room = pav_log_ready(log) || log->free > pav_log_meta_keep(log);
+	room = pav_log_ready(log) || log->free > pav_log_meta_keep(log) - log->gc_borrows;
 	spin_unlock_irqrestore(&log->lock, flags);
 	return room;
+}
+
+bool pav_log_gc_borrow(struct pav_log *log)
+{
+	/* Two of them in three quarters of a segment: the rest is for headers, and rows that are not full. */
+	u32 most = segment_cells(log) * 3 / 8, found = 0, i;
+	unsigned long flags;
+
+	if (meta_rows_left(log) < log->g->segment_blocks + log->meta_margin + log->meta_margin / 2)
+		return false;
+	for (i = 0; i < log->g->segments && found < 2; i++) {
+		unsigned int live = atomic_read(&log->seg[i].live);
+
+		found += live && live <= most && closed(log, i, PAV_SEG_DATA);
+	}
+	if (found < 2)
+		return false;
+	spin_lock_irqsave(&log->lock, flags);
+	log->gc_borrows = true;
+	spin_unlock_irqrestore(&log->lock, flags);
+	return true;
 }
 
 bool pav_log_leaving_hurts(struct pav_log *log)
@@ -372,11 +418,13 @@ s64 pav_log_evacuee(struct pav_log *log, const unsigned long *but)
 
 bool pav_log_evacuation_room(struct pav_log *log)
 {
+	/* Once nothing lies on lost drives any more, two others may be lost: checkpoints need more rows then. */
+	u64 worst = margin_at_worst(log, 0, 0), more = worst > log->meta_worst ? 2 * (worst - log->meta_worst) : 0;
 	unsigned long flags;
 	bool room;
 
 	spin_lock_irqsave(&log->lock, flags);
-	room = log->free > pav_log_data_keep(log) + log->reserve_target;
+	room = log->free > pav_log_data_keep(log) + log->reserve_target + DIV_ROUND_UP_ULL(more, log->g->segment_blocks);
 	spin_unlock_irqrestore(&log->lock, flags);
 	return room;
 }

@@ -29,21 +29,19 @@ u64 pav_stripe_loc(const struct pav_stripe *st, unsigned int cell)
 static void stripe_put(struct pav_stripe *st)
 {
 	struct pav_stream *s = st->stream;
-	bool kick, drained;
 	unsigned long flags;
 
+	/* Under the lock to the end: whoever closes the group waits for the last flight, then for the lock, and frees the stream (pav_stream_free). */
 	spin_lock_irqsave(&s->lock, flags);
 	list_move_tail(&st->link, &s->free);
 	s->flights--;
-	drained = s->drain && !s->flights;
-	if (drained)
+	if (s->drain && !s->flights) {
 		s->drain = false;
-	kick = READ_ONCE(s->wants);
-	spin_unlock_irqrestore(&s->lock, flags);
-	if (drained)
 		complete(&s->drained);
-	if (kick)
+	}
+	if (READ_ONCE(s->wants))
 		pav_work_queue(s->worker, &s->work);
+	spin_unlock_irqrestore(&s->lock, flags);
 }
 
 static void stripe_finish(struct pav_stripe *st)
@@ -746,10 +744,15 @@ int pav_stream_init(struct pav_stream *s, struct pav_log *log, bool meta)
 
 void pav_stream_free(struct pav_stream *s)
 {
+	unsigned long flags;
 	unsigned int i, c;
 
-	if (s->worker)
+	if (s->worker) {
+		/* Nothing is in flight, but the last one's stripe_put() may be in there still. */
+		spin_lock_irqsave(&s->lock, flags);
+		spin_unlock_irqrestore(&s->lock, flags);
 		pav_worker_destroy(s->worker);
+	}
 	for (i = 0; s->stripes && i < PAV_STRIPES_PER_STREAM; i++)
 		for (c = 0; c < PAV_MAX_DRIVES; c++)
 			if (s->stripes[i].col[c])

@@ -155,6 +155,62 @@ TEST_F(Members, ADriveBringsTheStampOfAnOpenThatWasCut)
 	verify();
 }
 
+// Two drives of seven are lost, what lay there is moved, and when the group is full two others are lost. Checkpoints need more rows then, the one that ends a
+// recovery too, and there must be room for it. New drives revive the group.
+TEST_F(Members, AFullGroupLosesTwoAndTwoMore)
+{
+	std::vector<uint64_t> lbas;
+	const auto change = [&] {
+		lbas.clear();
+		for (const auto &[lba, version] : version_)
+			if (rng_.percent(30))
+				lbas.push_back(lba);
+		return write(lbas);
+	};
+	const auto fill = [&](uint64_t leave) {
+		int error = 0;
+
+		while (!error && info().free_cells > leave) {
+			lbas.clear();
+			for (uint64_t n = std::min<uint64_t>(info().free_cells, 200); n; n--)
+				lbas.push_back(rng_.below(1 << 20));
+			error = write(lbas);
+		}
+		return error;
+	};
+
+	pav_evacuate_delay = 0;
+	create(5, 7, 0, 1 << 20);
+	ASSERT_EQ(fill(7000), 0);
+	ASSERT_EQ(change(), 0);
+	vanish(0);
+	vanish(1);
+	run_for(10 * second);
+	ASSERT_EQ(info().missing, 0U);
+	fill(0);
+	change();
+	vanish(2);
+	vanish(3);
+	run_for(10 * second);
+	for (unsigned int cuts = 0; cuts < 3; cuts++) {
+		change();
+		cut(100);
+		open();
+	}
+	verify();
+
+	const pav_drive_arg more[] = {{&devs_[7], false}, {&devs_[8], false}, {&devs_[9], false}, {&devs_[10], false}};
+	pav_err err{};
+
+	as_process([&] { ASSERT_EQ(pav_engine_add(engine_, more, 4, &err), 0) << err.text; });
+	run_for(10 * second);
+	change();	// while what lies on lost drives is moved it may be refused
+	run_for(10 * second);
+	EXPECT_EQ(change(), 0);
+	EXPECT_EQ(info().missing, 0U);
+	verify();
+}
+
 // It did not merely vanish: nobody knows what is on it.
 TEST_F(Members, ADriveThatFailedDoesNotComeHome)
 {

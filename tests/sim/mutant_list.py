@@ -145,6 +145,15 @@ MUTANTS = [
      "\terror = pav_group_commit(c->g, PAV_COMMIT_CHECKPOINT, change_superblock, &m);\n\tif (!error && c->count.counter % 16 == 7)\n\t\terror = -ENOSPC;\n"),
     ("a volume is deleted under the garbage collector", "kmod/engine.c", "\t\tpav_gc_barrier(&e->gc);\n", "\t\t;\n"),
     ("cells are moved unverified", "kmod/group/cell.c", "\tif (pav_crc32c(0, cell, PAV_CELL_BYTES) == crc)\n\t\treturn true;\n\ta->cr", "\tif (cell)\n\t\treturn true;\n\ta->cr"),
+    ("the collector comes to no rest", "kmod/background/gc.c", "return gc->hopeless && pav_now_ns() < gc->again_ns;", "return false;"),
+    ("what the collector had no room for waits until all has had its turn", "kmod/background/gc.c",
+     "if (!alive || (atomic_read(&gc->refused) && !test_bit(gc->part[i].seg, gc->stuck)))", "if (!alive)"),
+    ("the collector does not borrow", "kmod/log/space.c", "\tif (found < 2)\n\t\treturn false;\n", "\tif (true)\n\t\treturn false;\n"),
+    ("a stream is freed under the last of its stripes", "kmod/log/stripe.c",
+     "\t\tspin_lock_irqsave(&s->lock, flags);\n\t\tspin_unlock_irqrestore(&s->lock, flags);\n\t\tpav_worker_destroy(s->worker);", "\t\tpav_worker_destroy(s->worker);",
+     "\tif (READ_ONCE(s->wants))\n\t\tpav_work_queue(s->worker, &s->work);\n\tspin_unlock_irqrestore(&s->lock, flags);\n}",
+     "\tkick = READ_ONCE(s->wants);\n\tspin_unlock_irqrestore(&s->lock, flags);\n\tif (kick)\n\t\tpav_work_queue(s->worker, &s->work);\n}",
+     "\tstruct pav_stream *s = st->stream;\n\tunsigned long flags;\n\n\t/* Under", "\tstruct pav_stream *s = st->stream;\n\tunsigned long flags;\n\tbool kick;\n\n\t/* Under"),
     ("what is moved is another cell", "kmod/background/gc.c", "m->buf = gc->cell[i];", "m->buf = gc->cell[i / 2];"),
     # ---- group/ ----
     ("a healed cell is written to the wrong place", "kmod/group/cell.c",
@@ -167,6 +176,9 @@ MUTANTS = [
     ("a drive that erred comes home", "kmod/group/superblock.c", "else if (!d->away)", "else if (0)"),
     ("a segment is used again while it is rebuilt", "kmod/log/space.c", "!s->prepared && !s->held && ", "!s->prepared && "),
     ("rotten headers are overlooked in rebuilding", "kmod/log/scan.c", "(s->thorough || (s->unread", "((s->unread"),
+    ("a scrub that is asked for anew goes on where the one that was stopped was", "kmod/background/rebuild.c",
+     "return r->scrub_wanted && r->scrub_of == r->scrub_asked;", "return r->scrub_wanted;"),
+    ("a spare inherits what was healed of who sat there before", "kmod/group/member.c", "\td->bad = 0;\n", "\t;\n"),
     ("a scrub that was asked for is not on record", "kmod/engine_drives.c", "if (pav_group_commit(&e->g, PAV_COMMIT_DRIVES, NULL, NULL))\n\t\treturn pav_fail(err, -EIO, \"group %s: the scrub",
      "if (0)\n\t\treturn pav_fail(err, -EIO, \"group %s: the scrub"),
     # ---- raid6/ ----
@@ -195,6 +207,12 @@ MUTANTS = [
      "if (with_p == magic || with_q == magic || (with_p != with_q && one_cell_from_magic(with_p, with_q)))", "if (with_p == magic)"),
     ("the way down goes by a node that is another by now", "kmod/map/tree.c", "return READ_ONCE(n->ident) == ident;", "return true;"),
     ("an entry is looked up in a leaf that is another by now", "kmod/map/tree.c", "if (READ_ONCE(leaf->ident) == ident)", "if (true)"),
+    ("room for checkpoints is reckoned as if lost drives were there", "kmod/log/space.c",
+     "min_t(int, (int)pav_group_staying(log->g) - 4, working(log) - 2);", "(int)pav_group_staying(log->g) - 4;",
+     "return clamp_t(int, working(log) - (int)drives - (2 - (int)min(lost, 2u)) - 2, 1, row_cells(log));", "return row_cells(log);"),
+    ("room is not left for the loss of two more drives", "kmod/log/space.c",
+     "return clamp_t(int, working(log) - (int)drives - (2 - (int)min(lost, 2u)) - 2, 1, row_cells(log));",
+     "return clamp_t(int, row_cells(log) - (int)drives, 1, row_cells(log));"),
     ("no claims are kept for control", "kmod/map/cache.c", "map->claim_limit - pav_map_control_claims(map)", "map->claim_limit"),
 
     # ---- two hosts ----

@@ -2,6 +2,7 @@
 // Segments that are used again, told one by one: not under somebody's hands, and not so that a recovery, or a group without drives, would miss what was there.
 #include "scenario.h"
 
+#include <utility>
 #include <vector>
 
 namespace pav::sim {
@@ -205,6 +206,43 @@ TEST_P(FullReuse, IsRecoveredAgainAndAgain)
 }
 
 INSTANTIATE_TEST_SUITE_P(, FullReuse, testing::Values(40U, 200U));
+
+// Segments, cells of the volume: blocks at random, until there is no room; some of these groups have one leaf of the map for each block.
+class RandomlyFilled : public Scenario, public testing::WithParamInterface<std::pair<uint64_t, uint64_t>> {
+protected:
+	RandomlyFilled() : Scenario(6, GetParam().first, 16, true) {}
+	~RandomlyFilled() override { close(); }
+};
+
+// What is mapped can be written for ever. And when nobody writes the garbage collector comes to rest.
+TEST_P(RandomlyFilled, ItIsOverwrittenAndThenRests)
+{
+	std::vector<uint64_t> lbas;
+	int error = 0;
+
+	create(4, 6, 0, 1 << 20);
+	while (!error && info().free_cells) {
+		lbas.clear();
+		for (uint64_t n = std::min<uint64_t>(info().free_cells, 64); n; n--)
+			lbas.push_back(rng_.below(GetParam().second));
+		error = write(lbas);
+	}
+	lbas.clear();
+	for (const auto &[lba, version] : version_)
+		if (rng_.percent(60))
+			lbas.push_back(lba);
+	EXPECT_EQ(write(lbas), 0);
+	run_for(10 * second);
+	const uint64_t commits = counter("superblock_commits"), moved = counter("moved_cells");
+
+	run_for(1000 * second);
+	EXPECT_LT(counter("superblock_commits"), commits + 10);
+	EXPECT_EQ(counter("moved_cells"), moved);
+	verify();
+	check_counts();
+}
+
+INSTANTIATE_TEST_SUITE_P(, RandomlyFilled, testing::Values(std::pair{40UL, 1UL << 20}, std::pair{160UL, 1UL << 15}, std::pair{400UL, 1UL << 15}, std::pair{400UL, 1UL << 20}));
 
 class LargeReuse : public Reuse {
 protected:

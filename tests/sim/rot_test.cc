@@ -109,6 +109,46 @@ TEST_P(RotInRows, AScrubHealsHeadersAndOneMoreCell)
 
 INSTANTIATE_TEST_SUITE_P(AtByte, RotInRows, testing::Values(0U, 3U, 4U, 20U, 60U, 64U, 4095U));
 
+class RotInScrub : public Rot {
+protected:
+	RotInScrub() : Rot(60) {}
+};
+
+// Stopped, and asked for anew before the scrub that was under way has seen that: the new one is to look at everything again.
+TEST_F(RotInScrub, OneThatIsAskedForAnewBeginsAnew)
+{
+	pav_task_info rebuild{}, task{};
+	pav_err err{};
+
+	create(4, 6, 0, 4096);
+	ASSERT_EQ(write(0, 1500), 0);
+	checkpoint();
+	run_for(100 * ms);
+	for (auto &drive : drives_)
+		drive->latency.read = 10 * ms;
+	as_process([&] { ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text; });
+	while (task.done < 40) {
+		run_for(ms);
+		as_process([&] { pav_engine_tasks(engine_, &rebuild, &task); });
+		ASSERT_TRUE(task.running);
+	}
+	std::vector<Place> places = headers(false);
+
+	// It must not be in the middle of I/O.
+	while (std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->commands_in_flight(); }))
+		machine_->step();
+	rot(places);
+	as_process([&] {
+		ASSERT_EQ(pav_engine_scrub(engine_, false, &err), 0) << err.text;
+		ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text;
+	});
+	do {
+		run_for(10 * ms);
+		as_process([&] { pav_engine_tasks(engine_, &rebuild, &task); });
+	} while (task.running);
+	EXPECT_GE(task.healed, places.size());
+}
+
 class RotInMetadata : public Rot {
 protected:
 	RotInMetadata() : Rot(100) {}
