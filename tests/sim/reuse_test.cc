@@ -244,6 +244,32 @@ TEST_P(RandomlyFilled, ItIsOverwrittenAndThenRests)
 
 INSTANTIATE_TEST_SUITE_P(, RandomlyFilled, testing::Values(std::pair{40UL, 1UL << 20}, std::pair{160UL, 1UL << 15}, std::pair{400UL, 1UL << 15}, std::pair{400UL, 1UL << 20}));
 
+class Stuck : public Scenario {
+protected:
+	Stuck() : Scenario(6, 160, 16, false) {}
+	~Stuck() override { close(); }
+};
+
+// So much metadata for so little data that moving it gains nothing. Then the collector gives up; it tries again, but not all the time.
+TEST_F(Stuck, TheCollectorRests)
+{
+	std::vector<uint64_t> lbas;
+
+	create(4, 6, 0, 1 << 20);
+	for (int error = 0; !error;) {
+		lbas.clear();
+		for (uint64_t n = 64; n; n--)
+			lbas.push_back(rng_.below(1 << 20));
+		error = write(lbas);
+	}
+	run_for(10 * second);
+	const uint64_t commits = counter("superblock_commits");
+
+	run_for(100 * second);
+	EXPECT_LT(counter("superblock_commits"), commits + 5000);
+	verify();
+}
+
 class LargeReuse : public Reuse {
 protected:
 	LargeReuse() : Reuse(160, 64) {}

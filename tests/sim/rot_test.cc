@@ -6,6 +6,7 @@ extern "C" {
 #include "format/format.h"
 }
 
+#include <algorithm>
 #include <vector>
 
 namespace pav::sim {
@@ -127,17 +128,17 @@ TEST_F(RotInScrub, OneThatIsAskedForAnewBeginsAnew)
 	for (auto &drive : drives_)
 		drive->latency.read = 10 * ms;
 	as_process([&] { ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text; });
-	while (task.done < 40) {
+	while (task.done < 50) {	// those with low numbers, which hold something, come last
 		run_for(ms);
 		as_process([&] { pav_engine_tasks(engine_, &rebuild, &task); });
 		ASSERT_TRUE(task.running);
 	}
-	std::vector<Place> places = headers(false);
+	const std::vector<Place> places = headers(false);
+	const auto busy = [&] { return std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->commands_in_flight() > 0; }); };
 
-	// It must not be in the middle of I/O.
-	while (std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->commands_in_flight(); }))
-		machine_->step();
+	run_until([&] { return !busy(); });
 	rot(places);
+	run_until(busy);	// it reads the next segment
 	as_process([&] {
 		ASSERT_EQ(pav_engine_scrub(engine_, false, &err), 0) << err.text;
 		ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text;
@@ -146,7 +147,7 @@ TEST_F(RotInScrub, OneThatIsAskedForAnewBeginsAnew)
 		run_for(10 * ms);
 		as_process([&] { pav_engine_tasks(engine_, &rebuild, &task); });
 	} while (task.running);
-	EXPECT_GE(task.healed, places.size());
+	EXPECT_EQ(headers(false).size(), places.size());
 }
 
 class RotInMetadata : public Rot {
