@@ -454,12 +454,13 @@ void World::check_drives()
 		return;
 	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
 		struct pav_drive_info info {};
+		const auto held_data = holds_data_;	// a spare may take over while we ask
 
 		if (pav_engine_drive_info(engine_, slot, &info) || !info.dev)
 			continue;
 		const auto i = static_cast<unsigned int>(info.dev - devs_.data());
 
-		if (info.state == PAV_DRIVE_SPARE && holds_data_[i])
+		if (info.state == PAV_DRIVE_SPARE && held_data[i])
 			fail("d%u holds data, and is called a spare", i);
 		if (info.state != PAV_DRIVE_FAILED)
 			continue;
