@@ -70,7 +70,7 @@ MUTANTS = [
      "!pav_in_process() ||\n\t    !mutex_trylock(&s->turn))", "!pav_in_process())",
      "\tmore = stream_run(s, 1);\n\tmutex_unlock(&s->turn);\n", "\tmore = stream_run(s, 1);\n"),
     # ---- log/ ----
-    ("user data takes the segments metadata needs", "kmod/log/space.c", "return pav_log_meta_keep(log) + data_segments(log);", "return 0;"),
+    ("user data takes the segments metadata needs", "kmod/log/space.c", "return margin_segments(log, log->meta_worst) + meta_wants(log) + data_segments(log);", "return 0;"),
     ("what hides behind a rotten header stays where it is", "kmod/background/gc.c", "if (alive <= atomic_read(&gc->left))", "if (true)"),
     ("metadata that hides behind a rotten header stays where it is", "kmod/background/checkpoint.c", "if (error || c->found >= alive)", "if (true)"),
     ("segments freed with cells alive in them", "kmod/log/space.c",
