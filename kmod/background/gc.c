@@ -338,7 +338,8 @@ static void evacuate(struct pav_gc *gc)
 static bool is_hopeless(struct pav_gc *gc)
 {
 	if (gc->hopeless && (pav_log_pool(gc->log) != gc->gave_up_pool || atomic64_read(&gc->log->data_cells) != gc->gave_up_written ||
-			     atomic64_read(&gc->map->mapped) != gc->gave_up_mapped))
+			     atomic64_read(&gc->map->mapped) != gc->gave_up_mapped || READ_ONCE(gc->g->gone) != gc->gave_up_gone ||
+			     READ_ONCE(gc->g->seats) != gc->gave_up_seats))
 		gc->hopeless = 0;
 	return gc->hopeless && pav_now_ns() < gc->again_ns;
 }
@@ -346,12 +347,14 @@ static bool is_hopeless(struct pav_gc *gc)
 /* Its own checkpoints call for it again, for ever: not at once. */
 static void try_later(struct pav_gc *gc)
 {
-	u64 wait = PAV_GC_AGAIN_NS << min(gc->hopeless, 12u);
+	u64 wait = PAV_GC_AGAIN_NS << min(gc->hopeless, 10u);
 
 	gc->hopeless++;
 	gc->gave_up_pool = pav_log_pool(gc->log);
 	gc->gave_up_written = atomic64_read(&gc->log->data_cells);
 	gc->gave_up_mapped = atomic64_read(&gc->map->mapped);
+	gc->gave_up_gone = READ_ONCE(gc->g->gone);
+	gc->gave_up_seats = READ_ONCE(gc->g->seats);
 	gc->again_ns = pav_now_ns() + wait;
 	if (!READ_ONCE(gc->off))
 		pav_timer_arm(&gc->again, wait);

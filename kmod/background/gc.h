@@ -60,8 +60,9 @@ struct pav_gc {
 	unsigned int vain;		/* victims since then */
 	struct pav_timer again;		/* it gave up, and tries again then, or when something has changed: */
 	unsigned int hopeless;		/* … so often since */
-	u64 again_ns, gave_up_written, gave_up_mapped;
+	u64 again_ns, gave_up_written, gave_up_mapped, gave_up_gone;
 	s64 gave_up_pool;
+	u32 gave_up_seats;
 	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
 	struct pav_cell_asleep asleep;
 
