@@ -252,6 +252,7 @@ LINGER = {
     "a checkpoint begins while a submitter makes a stripe": "kmod/log/stripe.c:505-515",
     "segments are used again while cells in them are healed": "kmod/group/cell.c:125-165",
     "the first write to a volume that grows": "kmod/map/tree.c:20-50",
+    "a stream is freed under the last of its stripes": "kmod/log/stripe.c:29-48",
     "an entry is looked up in a leaf that is another by now": "kmod/map/tree.h:35-50",
     "the way down goes by a node that is another by now": "kmod/map/tree.h:35-50",
     "a drive that is gone, and not on record, leaves": "kmod/group/group.c:440-475",

@@ -96,6 +96,35 @@ TEST_F(Reuse, NotWhileItIsBeingRebuilt)
 	verify();
 }
 
+// One that had to be healed too often is failed, and a spare takes its place. What was healed of the one before is not the spare's.
+TEST_F(Reuse, ASpareStartsWithACleanCount)
+{
+	std::vector<uint64_t> lbas;
+
+	pav_error_limit = 4;
+	create(4, 7, 1, 4096);
+	ASSERT_EQ(write(0, 256), 0);
+	checkpoint();
+	const unsigned int bad = place_of(0).first;
+	const auto rot = [&](unsigned int drive, size_t n) {
+		lbas.clear();
+		for (uint64_t lba = 0; lbas.size() < n; lba++)
+			if (const auto [where, block] = place_of(lba); where == drive) {
+				drives_[drive]->rot(block, rng_);
+				lbas.push_back(lba);
+			}
+		EXPECT_EQ(read(lbas), 0);
+		run_for(second);
+	};
+
+	rot(bad, 6);
+	ASSERT_EQ(failed_.size(), 1U);
+	until_whole();
+	rot(6, 1);
+	EXPECT_EQ(failed_.size(), 1U);
+	verify();
+}
+
 /*
  * Until the next checkpoint the last one tells what lies where, and a group that has lost three drives of a segment it tells of cannot be opened. So that
  * third loss must fault it at once: or what users write afterwards would be gone when the power is. A stripe of six lies on some of more drives, and which three
