@@ -132,15 +132,12 @@ TEST_F(Members, ADriveBringsTheStampOfAnOpenThatWasCut)
 	ASSERT_EQ(write(0, 64), 0);
 	close();
 	const auto versions = version_;
-	std::vector<std::vector<CellRef>> there;
+	const auto there = contents();
 
-	for (auto &drive : drives_)
-		there.push_back(drive->snapshot());
 	for (uint64_t events = 1;; events++) {
 		cut(100);
 		version_ = versions;
-		for (size_t i = 0; i < drives_.size(); i++)
-			drives_[i]->restore(there[i]);
+		restore(there);
 		if (open_for(events))
 			break;
 		cut(0, 5);
@@ -159,41 +156,23 @@ TEST_F(Members, ADriveBringsTheStampOfAnOpenThatWasCut)
 // recovery too, and there must be room for it. New drives revive the group.
 TEST_F(Members, AFullGroupLosesTwoAndTwoMore)
 {
-	std::vector<uint64_t> lbas;
-	const auto change = [&] {
-		lbas.clear();
-		for (const auto &[lba, version] : version_)
-			if (rng_.percent(30))
-				lbas.push_back(lba);
-		return write(lbas);
-	};
-	const auto fill = [&](uint64_t leave) {
-		int error = 0;
-
-		while (!error && info().free_cells > leave) {
-			lbas.clear();
-			for (uint64_t n = std::min<uint64_t>(info().free_cells, 200); n; n--)
-				lbas.push_back(rng_.below(1 << 20));
-			error = write(lbas);
-		}
-		return error;
-	};
+	constexpr uint64_t cells = 1 << 20, batch = 200;
 
 	pav_evacuate_delay = 0;
-	create(5, 7, 0, 1 << 20);
-	ASSERT_EQ(fill(7000), 0);
-	ASSERT_EQ(change(), 0);
+	create(5, 7, 0, cells);
+	ASSERT_EQ(fill(cells, batch, 7000), 0);
+	ASSERT_EQ(rewrite(30), 0);
 	vanish(0);
 	vanish(1);
 	run_for(10 * second);
 	ASSERT_EQ(info().missing, 0U);
-	fill(0);
-	change();
+	fill(cells, batch);
+	rewrite(30);
 	vanish(2);
 	vanish(3);
 	run_for(10 * second);
 	for (unsigned int cuts = 0; cuts < 3; cuts++) {
-		change();
+		rewrite(30);
 		cut(100);
 		open();
 	}
@@ -204,9 +183,9 @@ TEST_F(Members, AFullGroupLosesTwoAndTwoMore)
 
 	as_process([&] { ASSERT_EQ(pav_engine_add(engine_, more, 4, &err), 0) << err.text; });
 	run_for(10 * second);
-	change();	// while what lies on lost drives is moved it may be refused
+	rewrite(30);	// while what lies on lost drives is moved it may be refused
 	run_for(10 * second);
-	EXPECT_EQ(change(), 0);
+	EXPECT_EQ(rewrite(30), 0);
 	EXPECT_EQ(info().missing, 0U);
 	verify();
 }

@@ -3,11 +3,10 @@
 """Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
 
 Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
-It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner stamp seeds
-of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/. Seeds that fail without any bug are left out, so that
-they catch nothing by accident. Results are kept in build/mutants.json, for
-these very sources: --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is
-not there any more.
+It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner
+stamp seeds of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/.
+Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources:
+--resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
 """
 import argparse
 import hashlib

@@ -246,21 +246,9 @@ protected:
 // What is mapped can be written for ever. And when nobody writes the garbage collector comes to rest.
 TEST_P(RandomlyFilled, ItIsOverwrittenAndThenRests)
 {
-	std::vector<uint64_t> lbas;
-	int error = 0;
-
 	create(4, 6, 0, 1 << 20);
-	while (!error && info().free_cells) {
-		lbas.clear();
-		for (uint64_t n = std::min<uint64_t>(info().free_cells, 64); n; n--)
-			lbas.push_back(rng_.below(GetParam().second));
-		error = write(lbas);
-	}
-	lbas.clear();
-	for (const auto &[lba, version] : version_)
-		if (rng_.percent(60))
-			lbas.push_back(lba);
-	EXPECT_EQ(write(lbas), 0);
+	fill(GetParam().second, 64);
+	EXPECT_EQ(rewrite(60), 0);
 	run_for(10 * second);
 	const uint64_t commits = counter("superblock_commits"), moved = counter("moved_cells");
 
@@ -282,15 +270,8 @@ protected:
 // So much metadata for so little data that moving it gains nothing. Then the collector gives up; it tries again, but not all the time.
 TEST_F(Stuck, TheCollectorRests)
 {
-	std::vector<uint64_t> lbas;
-
 	create(4, 6, 0, 1 << 20);
-	for (int error = 0; !error;) {
-		lbas.clear();
-		for (uint64_t n = 64; n; n--)
-			lbas.push_back(rng_.below(1 << 20));
-		error = write(lbas);
-	}
+	ASSERT_NE(fill(1 << 20, 64), 0);
 	run_for(10 * second);
 	const uint64_t commits = counter("superblock_commits");
 
@@ -323,13 +304,10 @@ TEST_F(LargeReuse, ARecoveryThatIsCutAgainAndAgain)
 	EXPECT_GT(reached("segments renewed"), before + 1);
 	cut(100);
 	params_.cache_nodes = 64;
-	std::vector<std::vector<CellRef>> there;
+	const auto there = contents();
 
-	for (auto &drive : drives_)
-		there.push_back(drive->snapshot());
 	for (uint64_t events = 100; !HasFailure(); events += events / 8) {
-		for (size_t i = 0; i < drives_.size(); i++)
-			drives_[i]->restore(there[i]);
+		restore(there);
 		if (open_for(events))
 			break;
 		for (unsigned int again = 0; again < 2; again++) {

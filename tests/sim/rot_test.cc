@@ -95,14 +95,11 @@ TEST_P(RotInRows, AScrubHealsHeadersAndOneMoreCell)
 	rot(places);
 	scrub();
 	close();
-	std::vector<std::vector<CellRef>> there;
+	const auto there = contents();
 
-	for (auto &drive : drives_)
-		there.push_back(drive->snapshot());
 	for (unsigned int a = 0; a < 6; a++) {
 		cut(100);
-		for (unsigned int i = 0; i < 6; i++)
-			drives_[i]->restore(there[i]);
+		restore(there);
 		open({a, (a + 1) % 6});
 		verify();
 	}

@@ -95,6 +95,21 @@ protected:
 			drive->starts();
 	}
 
+	// What is on all drives, by drive; and all of it again. Nobody may be at work.
+	std::vector<std::vector<CellRef>> contents() const
+	{
+		std::vector<std::vector<CellRef>> there;
+
+		for (const auto &drive : drives_)
+			there.push_back(drive->snapshot());
+		return there;
+	}
+	void restore(const std::vector<std::vector<CellRef>> &there)
+	{
+		for (size_t i = 0; i < drives_.size(); i++)
+			drives_[i]->restore(there[i]);
+	}
+
 	// ---- the group ----
 	// Of the first @members drives; the last @spares of them are spares. With a volume of @cells, open.
 	void create(unsigned int data_drives, unsigned int members, unsigned int spares, uint64_t cells)
@@ -204,6 +219,30 @@ protected:
 	{
 		return write(range(first, n));
 	}
+	// Writes cells below @lbas at random, @batch at a time, until no more than @leave are free. The first error there was, or 0.
+	int fill(uint64_t lbas, uint64_t batch, uint64_t leave = 0)
+	{
+		int error = 0;
+
+		while (!error && info().free_cells > leave) {
+			std::vector<uint64_t> some;
+
+			for (uint64_t n = std::min<uint64_t>(info().free_cells, batch); n; n--)
+				some.push_back(rng_.below(lbas));
+			error = write(some);
+		}
+		return error;
+	}
+	// Writes so many of those that were written anew. The first error there was, or 0.
+	int rewrite(unsigned int percent)
+	{
+		std::vector<uint64_t> some;
+
+		for (const auto &[lba, version] : version_)
+			if (rng_.percent(percent))
+				some.push_back(lba);
+		return write(some);
+	}
 	// The first error there was, or 0.
 	int unmap(const std::vector<uint64_t> &lbas) { return run_requests(PAV_UNMAP, lbas, 16); }
 	// Reads all that was ever written.
@@ -222,7 +261,7 @@ protected:
 		Cell cell;
 
 		if (version_[lba])
-			fill(cell.data(), lba, version_[lba]);
+			fill_cell(cell.data(), lba, version_[lba]);
 		else
 			cell.fill(0);
 		return cell;
@@ -294,7 +333,7 @@ private:
 		Scenario *test = nullptr;
 	};
 
-	static void fill(uint8_t *cell, uint64_t lba, uint64_t version)
+	static void fill_cell(uint8_t *cell, uint64_t lba, uint64_t version)
 	{
 		for (size_t i = 0; i < cell_bytes / 8; i++) {
 			const uint64_t word = mix64(lba << 32 | version) + i;
@@ -332,7 +371,7 @@ private:
 			r.test = this;
 			r.version = ++versions_;
 			if (op == PAV_WRITE)
-				fill(r.cells, lba, r.version);
+				fill_cell(r.cells, lba, r.version);
 			r.req = pav_req{};
 			r.req.vol = volume_;
 			r.req.op = op;

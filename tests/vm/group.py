@@ -10,10 +10,14 @@ from vm.world import World
 MIB = 1 << 20
 
 
+def plain(device, size, more):
+    """A line of fio on the first SIZE MiB."""
+    return f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m {more}"
+
+
 def fio(device, size, more):
-    """A line of fio on the first SIZE MiB. Every 4 KiB has a header of fio's own, so that all of it can be judged at any time, whoever wrote it last."""
-    return (f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m --verify=crc32c --verify_interval=4k "
-            f"--verify_fatal=1 {more}")
+    """The same; every 4 KiB has a header of fio's own, so that all of it can be judged at any time, whoever wrote it last."""
+    return plain(device, size, f"--verify=crc32c --verify_interval=4k --verify_fatal=1 {more}")
 
 
 def fill(device, size):

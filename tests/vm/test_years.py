@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import MODULE, SEED
-from group import MIB, Array, fill, judge, one_guest, overwrite
+from group import MIB, Array, fill, judge, one_guest, overwrite, plain
 from vm.pace import wait_until
 
 DRIVES, SPARES = 18, 2
@@ -48,6 +48,14 @@ class Years(Array):
             self.sum[name] = self.sum.get(name, 0) + after[name] - before[name]
         self.sum["drives"] = self.sum.get("drives", 0) + self.written() - drives
         return result["jobs"][0]["write"]["clat_ns"]["percentile"]["99.900000"] / 1000
+
+    def cost(self):
+        """Cells written to all drives for each of the user's, where it was measured."""
+        return self.sum["drives"] / self.sum["data_cells"]
+
+    def parts(self):
+        """What they were."""
+        return ", ".join(f"{name} {self.sum[name] / self.sum['data_cells']:.2f}" for name in sorted(self.sum) if name != "drives")
 
     def scrubbed(self):
         """What the last scrub has to say, once it has come to its end."""
@@ -104,9 +112,7 @@ class TestYears:
                 array.wait_rebuilt(DRIVES)
                 guest.sh(judge(device, size), timeout=1800)
                 report(f"cut {cut}, imported: all {size} MiB verified; drives {array.drive_states('g')}")
-        user = array.sum["data_cells"]
-        report(f"written for each of the user's {user} blocks: {array.sum['drives'] / user:.2f} in all; " +
-               ", ".join(f"{name} {array.sum[name] / user:.2f}" for name in sorted(array.sum) if name != "drives"))
+        report(f"written for each of the user's {array.sum['data_cells']} blocks: {array.cost():.2f} in all; {array.parts()}")
         report(f"the slowest turn: 99.9 % of the writes took at most {slowest / 1000:.1f} ms")
         scrub = array.scrubbed()
         report(f"the last scrub: {scrub['task-done']} segments, {scrub['task-healed'] // 4096} cells healed, {scrub['task-lost']} stripes beyond repair")
@@ -151,17 +157,14 @@ class TestAmplification:
         size = array.nl.do("group-get", group="g")["free"] // MIB - 1
         device = "/dev/" + array.nl.do("volume-create", group="g", volume="v", size=size * MIB)["block-device"]
 
-        def plain(more):
-            return f"fio --name=f --filename={device} --ioengine=io_uring --direct=1 --size={size}m {more}"
-        guest.sh(plain("--rw=write --bs=1m --iodepth=4"), timeout=1800)
-        churn = plain(f"--rw=randwrite --bs=4k --iodepth=64 --norandommap --randrepeat=0 {zones}")
+        guest.sh(plain(device, size, "--rw=write --bs=1m --iodepth=4"), timeout=1800)
+        churn = plain(device, size, f"--rw=randwrite --bs=4k --iodepth=64 --norandommap --randrepeat=0 {zones}")
         guest.sh(f"{churn} --io_size={OVERWRITES * size}m", timeout=3600)
         slow = array.measured(f"{churn} --io_size={size}m", 3600)
-        user = array.sum["data_cells"]
-        cost = array.sum["drives"] / user
+        cost = array.cost()
         goal *= DRIVES / (DRIVES - 2)
-        report(f"{work}: {size} MiB in {(DRIVES - 2) * 256} MiB of room for data, overwritten {OVERWRITES} times; then {cost:.2f} cells written for each of the user's (goal {goal:.2f}): " +
-               ", ".join(f"{name} {array.sum[name] / user:.2f}" for name in sorted(array.sum) if name != "drives") + f"; 99.9 % of the writes took at most {slow / 1000:.1f} ms")
+        report(f"{work}: {size} MiB in {(DRIVES - 2) * 256} MiB of room for data, overwritten {OVERWRITES} times; then {cost:.2f} cells written for each of the user's (goal {goal:.2f}): "
+               f"{array.parts()}; 99.9 % of the writes took at most {slow / 1000:.1f} ms")
         array.destroy("g")
         guest.assert_clean(mark)
         assert cost <= 1.1 * goal
