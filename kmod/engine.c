@@ -153,6 +153,18 @@ static int finish_delete(struct pav_engine *e, struct pav_volume *vol)
 	return error;
 }
 
+/* All that are under way: one for which there was no room may have been left by an earlier command, or life. */
+static int finish_deletes(struct pav_engine *e)
+{
+	unsigned int id;
+	int error = 0;
+
+	for (id = 0; id < PAV_MAX_VOLUMES && !error; id++)
+		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING)
+			error = finish_delete(e, e->map.volumes[id]);
+	return error;
+}
+
 static int start(struct pav_engine *e, struct pav_err *err)
 {
 	struct pav_replay_ops ops = { .cell = replay_cell, .unmap = replay_unmap, .between = replay_between, .ctx = e };
@@ -176,10 +188,9 @@ static int start(struct pav_engine *e, struct pav_err *err)
 	if (pav_log_end_replay(&e->log) && pav_log_check_starved(&e->log, false))
 		pav_checkpoint_run(&e->ckpt);
 	for (id = 0; id < PAV_MAX_VOLUMES; id++)
-		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING) {
+		if (e->map.volumes[id] && e->map.volumes[id]->state == PAV_VOLUME_DELETING)
 			pav_reached("deletion finished at open");
-			finish_delete(e, e->map.volumes[id]);
-		}
+	finish_deletes(e);
 	pav_gc_start(&e->gc);
 	for (id = 0; id < e->g.slots; id++) {
 		struct pav_dev *back = e->g.drives[id].back;
@@ -443,6 +454,7 @@ int pav_volume_create(struct pav_engine *e, const struct pav_volume_ident *ident
 	int error;
 
 	mutex_lock(&e->control);
+	finish_deletes(e);
 	error = check_new_name(e, ident->name, err);
 	if (!error)
 		error = check_size(ident->name, cells, err);
@@ -507,8 +519,11 @@ int pav_volume_delete(struct pav_engine *e, struct pav_volume *vol, struct pav_e
 	mutex_unlock(&e->ckpt.lock);
 	if (!error)
 		pav_gc_barrier(&e->gc);
-	if (!error && finish_delete(e, vol))
-		pav_log(PAV_WARN, "%s: the space of a deleted volume is given back at the next import", e->g.name);
+	if (!error && finish_deletes(e)) {
+		pav_reached("deletion put off");
+		pav_log(PAV_WARN, "%s: there is no room now to give back the space of a deleted volume; that is tried again whenever a volume is created, grown or deleted, and at the next import",
+			e->g.name);
+	}
 	mutex_unlock(&e->control);
 	return error;
 }
@@ -520,6 +535,7 @@ int pav_volume_grow(struct pav_engine *e, struct pav_volume *vol, u64 cells, str
 	int error;
 
 	mutex_lock(&e->control);
+	finish_deletes(e);
 	old = vol->cells;
 	error = check_size(vol->ident.name, cells, err);
 	if (!error && cells < old)

@@ -334,12 +334,23 @@ static void evacuate(struct pav_gc *gc)
 		pav_group_changed(gc->g);
 }
 
+static struct pav_gc_facts facts(struct pav_gc *gc)
+{
+	return (struct pav_gc_facts){
+		.pool = pav_log_pool(gc->log),
+		.written = atomic64_read(&gc->log->data_cells),
+		.mapped = atomic64_read(&gc->map->mapped),
+		.gone = READ_ONCE(gc->g->gone),
+		.seats = READ_ONCE(gc->g->seats),
+	};
+}
+
 /* Has it given up a moment ago, and nothing has changed since? */
 static bool is_hopeless(struct pav_gc *gc)
 {
-	if (gc->hopeless && (pav_log_pool(gc->log) != gc->gave_up_pool || atomic64_read(&gc->log->data_cells) != gc->gave_up_written ||
-			     atomic64_read(&gc->map->mapped) != gc->gave_up_mapped || READ_ONCE(gc->g->gone) != gc->gave_up_gone ||
-			     READ_ONCE(gc->g->seats) != gc->gave_up_seats))
+	struct pav_gc_facts now = facts(gc);
+
+	if (memcmp(&now, &gc->gave_up, sizeof(now)))
 		gc->hopeless = 0;
 	return gc->hopeless && pav_now_ns() < gc->again_ns;
 }
@@ -350,11 +361,7 @@ static void try_later(struct pav_gc *gc)
 	u64 wait = PAV_GC_AGAIN_NS << min(gc->hopeless, 10u);
 
 	gc->hopeless++;
-	gc->gave_up_pool = pav_log_pool(gc->log);
-	gc->gave_up_written = atomic64_read(&gc->log->data_cells);
-	gc->gave_up_mapped = atomic64_read(&gc->map->mapped);
-	gc->gave_up_gone = READ_ONCE(gc->g->gone);
-	gc->gave_up_seats = READ_ONCE(gc->g->seats);
+	gc->gave_up = facts(gc);
 	gc->again_ns = pav_now_ns() + wait;
 	if (!READ_ONCE(gc->off))
 		pav_timer_arm(&gc->again, wait);

@@ -31,6 +31,12 @@ struct pav_gc_part {
 	u64 seq;			/* when it was opened */
 };
 
+/* What may make another attempt worth while. */
+struct pav_gc_facts {
+	s64 pool;
+	u64 written, mapped, gone, seats;
+};
+
 struct pav_gc {
 	struct pav_group *g;
 	struct pav_log *log;
@@ -60,9 +66,8 @@ struct pav_gc {
 	unsigned int vain;		/* victims since then */
 	struct pav_timer again;		/* it gave up, and tries again then, or when something has changed: */
 	unsigned int hopeless;		/* … so often since */
-	u64 again_ns, gave_up_written, gave_up_mapped, gave_up_gone;
-	s64 gave_up_pool;
-	u32 gave_up_seats;
+	u64 again_ns;
+	struct pav_gc_facts gave_up;
 	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
 	struct pav_cell_asleep asleep;
 

@@ -138,13 +138,13 @@ bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w)
 		return true;
 	spin_lock_irqsave(&o->lock, flags);
 	now = pav_owner_holds(o) || READ_ONCE(o->lost);
-	if (!now)
-		list_add_tail(&w->link, &o->waits);
-	spin_unlock_irqrestore(&o->lock, flags);
 	if (!now) {
 		pav_reached("acknowledgement held until the group is known to be ours");
+		list_add_tail(&w->link, &o->waits);
+		/* With the lock, see pav_owner_release(): who waits may be answered by a round that is under way. */
 		pav_work_queue(o->worker, &o->work);
 	}
+	spin_unlock_irqrestore(&o->lock, flags);
 	return now;
 }
 
@@ -874,6 +874,7 @@ int pav_owner_take(struct pav_group *g, const struct pav_open_params *p, struct 
 void pav_owner_release(struct pav_group *g)
 {
 	struct pav_owner *o = &g->owner;
+	unsigned long flags;
 	unsigned int slot;
 
 	if (o->started) {
@@ -891,8 +892,11 @@ void pav_owner_release(struct pav_group *g)
 		o->stamp.state = PAV_OWNER_CLOSED;
 		all_io(g, PAV_IO_WRITE);
 	}
-	if (o->worker)
+	if (o->worker) {
+		spin_lock_irqsave(&o->lock, flags);
+		spin_unlock_irqrestore(&o->lock, flags);
 		pav_worker_destroy(o->worker);
+	}
 	for (slot = 0; o->drives && slot < PAV_MAX_DRIVES; slot++)
 		if (o->drives[slot].cell)
 			pav_free_cells(o->drives[slot].cell, 1);

@@ -357,7 +357,7 @@ static void log_reserve(struct pav_log *log, enum pav_commit what)
 	}
 	while (unopened < log->reserve_target && log->replays < ARRAY_SIZE(log->replay) && staying < log->replay_most) {
 		/* The garbage collector's are taken from what users must leave. */
-		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_meta_keep(log) - log->gc_borrows : pav_log_data_keep(log);
+		u32 keep = unopened < PAV_GC_SEGMENTS ? pav_log_gc_keep(log) : pav_log_data_keep(log);
 		s64 seg = take_free(log, keep - min_t(u32, keep, log->dying));
 
 		if (seg < 0)

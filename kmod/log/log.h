@@ -237,6 +237,7 @@ void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *
 
 /* ---- space (space.c) ---- */
 u32 pav_log_meta_keep(const struct pav_log *log);	/* free segments that are left to metadata; log->lock held */
+u32 pav_log_gc_keep(const struct pav_log *log);		/* … by the garbage collector, which may borrow one; log->lock held */
 u32 pav_log_data_keep(const struct pav_log *log);	/* … that user data leaves alone, which is more: whatever is lost, the next import finds room; log->lock held */
 /*
  * For a garbage collector that has nothing left to write to: one segment of those that are left to metadata, if what is alive in two others fits in it, so that it comes

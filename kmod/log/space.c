@@ -55,6 +55,13 @@ u32 pav_log_meta_keep(const struct pav_log *log)
 	return margin_segments(log, log->meta_margin) + meta_wants(log);
 }
 
+u32 pav_log_gc_keep(const struct pav_log *log)
+{
+	u32 keep = pav_log_meta_keep(log);
+
+	return keep - min_t(u32, keep, log->gc_borrows);
+}
+
 /*
  * One that is being filled with what is moved, one for what a victim holds beyond it, and one to be free when that is needed; more where that costs
  * little, since the metadata's share goes up and down.
@@ -326,7 +333,7 @@ bool pav_log_gc_has_room(struct pav_log *log)
 	bool room;
 
 	spin_lock_irqsave(&log->lock, flags);
-	room = pav_log_ready(log) || log->free > pav_log_meta_keep(log) - log->gc_borrows;
+	room = pav_log_ready(log) || log->free > pav_log_gc_keep(log);
 	spin_unlock_irqrestore(&log->lock, flags);
 	return room;
 }

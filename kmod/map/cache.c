@@ -47,14 +47,20 @@ static void ready_work(struct pav_work *work)
 		pav_log_end_batch(&map->log->streams[i]);
 }
 
+/* With map->lock held, see pav_map_free(). */
+static void queue_ready(struct pav_map *map)
+{
+	pav_work_queue(map->worker, &map->ready_work);
+}
+
 void pav_map_call_back(struct pav_map *map, struct pav_waiter *w)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&map->lock, flags);
 	list_add_tail(&w->link, &map->ready);
+	queue_ready(map);
 	spin_unlock_irqrestore(&map->lock, flags);
-	pav_work_queue(map->worker, &map->ready_work);
 }
 
 static void park(struct pav_map *map, struct pav_waiter *w, struct list_head *list)
@@ -69,14 +75,13 @@ static void park(struct pav_map *map, struct pav_waiter *w, struct list_head *li
 static void call_back_all(struct pav_map *map, struct list_head *list)
 {
 	unsigned long flags;
-	bool any;
 
 	spin_lock_irqsave(&map->lock, flags);
-	any = !list_empty(list);
-	list_splice_tail_init(list, &map->ready);
+	if (!list_empty(list)) {
+		list_splice_tail_init(list, &map->ready);
+		queue_ready(map);
+	}
 	spin_unlock_irqrestore(&map->lock, flags);
-	if (any)
-		pav_work_queue(map->worker, &map->ready_work);
 }
 
 bool pav_map_turn(struct pav_map *map, struct pav_waiter *w)
@@ -99,18 +104,16 @@ bool pav_map_turn(struct pav_map *map, struct pav_waiter *w)
 void pav_map_turn_over(struct pav_map *map)
 {
 	unsigned long flags;
-	bool next;
 
 	/* To whoever waits longest; it keeps the number of turns as it is. */
 	spin_lock_irqsave(&map->lock, flags);
-	next = !list_empty(&map->turn_waiters);
-	if (next)
+	if (!list_empty(&map->turn_waiters)) {
 		list_move_tail(map->turn_waiters.next, &map->ready);
-	else
+		queue_ready(map);
+	} else {
 		map->turns++;
+	}
 	spin_unlock_irqrestore(&map->lock, flags);
-	if (next)
-		pav_work_queue(map->worker, &map->ready_work);
 }
 
 void pav_map_wait_claim(struct pav_map *map, struct pav_waiter *w)
@@ -159,9 +162,9 @@ static void let_go_on(struct pav_map *map, u64 cells, bool paced)
 		any = true;
 	}
 	WRITE_ONCE(map->log->more_wait, !list_empty(&map->slow));
-	spin_unlock_irqrestore(&map->lock, flags);
 	if (any)
-		pav_work_queue(map->worker, &map->ready_work);
+		queue_ready(map);
+	spin_unlock_irqrestore(&map->lock, flags);
 	if (!paced)
 		pav_log_kick(map->log);
 }

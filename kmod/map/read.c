@@ -236,14 +236,12 @@ static void repair_end(struct pav_repair *r)
 	struct pav_map *map = r->map;
 	struct pav_req *req = r->req;
 	unsigned long flags;
-	bool more;
 
 	spin_lock_irqsave(&map->lock, flags);
 	list_add(&r->link, &map->repair_free);
-	more = !list_empty(&map->repair_reqs);
-	spin_unlock_irqrestore(&map->lock, flags);
-	if (more)
+	if (!list_empty(&map->repair_reqs))
 		pav_work_queue(map->worker, &map->repair_work);
+	spin_unlock_irqrestore(&map->lock, flags);
 	read_put(req);
 }
 
@@ -349,8 +347,8 @@ static void repair_queue(struct pav_map *map, struct pav_req *req)
 	/* Held by the repair of its last cell. */
 	atomic_set(&req->pending, 1);
 	list_add_tail(&req->link, &map->repair_reqs);
-	spin_unlock_irqrestore(&map->lock, flags);
 	pav_work_queue(map->worker, &map->repair_work);
+	spin_unlock_irqrestore(&map->lock, flags);
 }
 
 int pav_repairs_init(struct pav_map *map)

@@ -279,10 +279,15 @@ int pav_map_init(struct pav_map *map, struct pav_group *g, struct pav_log *log, 
 
 void pav_map_free(struct pav_map *map)
 {
+	unsigned long flags;
 	unsigned int i;
 
-	if (map->worker)
+	if (map->worker) {
+		/* Nothing waits, but whoever queued the last of it may not be out of the lock yet. */
+		spin_lock_irqsave(&map->lock, flags);
+		spin_unlock_irqrestore(&map->lock, flags);
 		pav_worker_destroy(map->worker);
+	}
 	for (i = 0; i < PAV_MAX_VOLUMES; i++)
 		pav_free(map->volumes[i]);
 	pav_repairs_free(map);

@@ -16,6 +16,16 @@ u64 sim_moved(struct pav_volume *vol)
 	return atomic64_read(&vol->map->log->moved_cells);
 }
 
+bool sim_deleting(struct pav_volume *vol)
+{
+	unsigned int id;
+
+	for (id = 0; id < PAV_MAX_VOLUMES; id++)
+		if (vol->map->volumes[id] && vol->map->volumes[id]->state == PAV_VOLUME_DELETING)
+			return true;
+	return false;
+}
+
 bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live)
 {
 	u32 crc, birth;

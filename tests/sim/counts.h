@@ -12,6 +12,8 @@
 u32 sim_segments(struct pav_volume *vol);
 /* Cells that the garbage collector has moved. */
 u64 sim_moved(struct pav_volume *vol);
+/* A volume of its group was deleted, and there was no room to let go of all it had. */
+bool sim_deleting(struct pav_volume *vol);
 /* Counts cell @lba in @live, by segment, if it is mapped: then true. Process context. */
 bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live);
 /* Compares: @live with what the engine says of segments of user data, @mapped of @vol's cells are. Returns NULL if all is well, else what is wrong. */

@@ -345,8 +345,9 @@ World::Outcome World::close()
 		check_drives();
 		pav_engine *engine = std::exchange(engine_, nullptr);
 
+		// That may wait for the superblock of a slow drive: for minutes.
 		while (telling_)
-			machine_->sleep_ns(1000);
+			machine_->sleep_ns(50'000);
 		unsettled = drives_come_and_go(engine);
 		result = pav_engine_close(engine, &err);
 	});
