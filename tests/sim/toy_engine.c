@@ -684,6 +684,12 @@ u64 sim_moved(struct pav_volume *vol)
 	return 0;
 }
 
+bool sim_deleting(struct pav_volume *vol)
+{
+	(void)vol;
+	return false;
+}
+
 const char *sim_wrong_live(struct pav_volume *vol, const u32 *live, char *text, size_t room)
 {
 	(void)vol;
