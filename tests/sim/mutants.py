@@ -90,14 +90,19 @@ def link(file, binary):
     return None
 
 
+def reason(said, otherwise="crash"):
+    """Of what a failed run SAID why it failed; files are named as in the tree."""
+    found = re.findall(r"^FAILED: (.*)$", said, re.M)
+    return found[0].replace(f"{WORK}/src/", "") if found else otherwise
+
+
 def first_failure(binary, seeds, known, jobs, watchdog, more=None):
     """The first seed that fails, but for those in @known; and why. With @more options they are other histories, and none is known."""
     r = run([str(binary), "--seeds", str(seeds), "--jobs", str(jobs), "--tail", "0", "--watchdog", str(watchdog)] +
             (more or (["--skip", ",".join(map(str, sorted(known)))] if known else [])))
     failed = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
-    why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
     said = " ".join([str(failed[0]), *more]) if failed and more else failed[0] if failed else None
-    return (said, why[0] if why else "crash") if failed else (None, None)
+    return (said, reason(r.stderr)) if failed else (None, None)
 
 
 def first_story(binary):
@@ -109,16 +114,14 @@ def first_story(binary):
     if not r.returncode:
         return None, None
     failed = re.findall(r"^\[  FAILED  \] (\S+)", r.stdout, re.M)
-    why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
-    return "story " + (failed[0].rstrip(",") if failed else "crash"), why[0] if why else "it ends otherwise"
+    return "story " + (failed[0].rstrip(",") if failed else "crash"), reason(r.stderr, "it ends otherwise")
 
 
 def first_state(binary, minutes, jobs):
     """The first state of the exhaustive mode that fails, and why."""
     r = run([str(binary), "--exhaustive", "--minutes", str(minutes), "--jobs", str(jobs)])
     failed = re.findall(r"^state (\S+) failed", r.stderr, re.M)
-    why = re.findall(r"^FAILED: (.*)$", r.stderr, re.M)
-    return ("state " + failed[0], why[0] if why else "crash") if failed else (None, None)
+    return ("state " + failed[0], reason(r.stderr)) if failed else (None, None)
 
 
 def first_test(binary):
@@ -135,8 +138,7 @@ def first_test(binary):
         wrong = [p for p in want.get("FAIL_REGULAR_EXPRESSION", []) if re.search(p, said, re.S)] or \
             ("PASS_REGULAR_EXPRESSION" in want and not any(re.search(p, said, re.S) for p in want["PASS_REGULAR_EXPRESSION"]))
         if wrong or ("PASS_REGULAR_EXPRESSION" not in want and r.returncode):
-            why = re.findall(r"^FAILED: (.*)$", said, re.M)
-            return "test " + test["name"], why[0] if why else "failed"
+            return "test " + test["name"], reason(said, "failed")
     return None, None
 
 

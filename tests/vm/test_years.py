@@ -141,11 +141,13 @@ class TestYears:
 
 class TestAmplification:
     """What all drives are sent for each of the user's blocks, in a group of 16+2 of which a quarter stays empty: after five times its content."""
-    SEGMENT = 256 << 10     # on a drive. As large as they are by default a drive of this size would hold 63, and what is set apart would be most of the reserve
+    # On a drive, in MiB and bytes: a thousand segments. As large as they are by default such a drive would hold 31, and what is set apart would be most of the reserve;
+    # larger drives would take an emulated machine hours to overwrite so often.
+    DRIVE_MIB, SEGMENT = 128, 128 << 10
 
     @pytest.fixture(scope="class")
     def guest(self, alone, say):
-        yield from one_guest(say, drives=DRIVES, drive_mib=256, parallel=True)
+        yield from one_guest(say, drives=DRIVES, drive_mib=self.DRIVE_MIB, parallel=True)
 
     # The goals are those of the simulator (kmod/DESIGN.md, "What it costs"); they may be missed by a tenth.
     @pytest.mark.parametrize("work, zones, goal", [("uniform", "", 2.7), ("90/10", "--random_distribution=zoned:90/10:10/90", 2.0)])
@@ -163,7 +165,7 @@ class TestAmplification:
         slow = array.measured(f"{churn} --io_size={size}m", 3600)
         cost = array.cost()
         goal *= DRIVES / (DRIVES - 2)
-        report(f"{work}: {size} MiB in {(DRIVES - 2) * 256} MiB of room for data, overwritten {OVERWRITES} times; then {cost:.2f} cells written for each of the user's (goal {goal:.2f}): "
+        report(f"{work}: {size} MiB in {(DRIVES - 2) * self.DRIVE_MIB} MiB of room for data, overwritten {OVERWRITES} times; then {cost:.2f} cells written for each of the user's (goal {goal:.2f}): "
                f"{array.parts()}; 99.9 % of the writes took at most {slow / 1000:.1f} ms")
         array.destroy("g")
         guest.assert_clean(mark)
