@@ -50,6 +50,7 @@ private:
 		int result = 0;
 		pav_err err{};
 		uint64_t began = 0, took = 0;	// by the host's clock
+		uint64_t waits = 0;	// so long it says that it watches the other's stamp, or waits for it to stop
 	};
 	struct Host {
 		TwoHosts *world = nullptr;
@@ -79,6 +80,7 @@ private:
 	};
 
 	Host &other(const Host &h) { return hosts_[1 - h.number]; }
+	Host &running() { return Machine::current() == hosts_[0].machine.get() ? hosts_[0] : hosts_[1]; }
 	uint64_t now() const { return now_; }
 	static uint64_t local(const Host &h, uint64_t time);
 	static uint64_t global(const Host &h, uint64_t time);
@@ -112,6 +114,7 @@ private:
 	void finish(Request &r);
 	void verify_more(Host &h);
 	void amid_writes(Host &h);
+	void on_log(const char *text);
 	static void on_event(void *host, enum pav_event type, const char *volume, int slot, u64 value, const char *text);
 
 	Host &one_round(Host &owner);	// something happens; returns who has the group then, at work
