@@ -187,9 +187,33 @@ bool pump(Job &job, Summary &summary)
 	return true;
 }
 
+// Now and then, so that who waits for a long run knows how far it is.
+class Progress {
+public:
+	explicit Progress(const Options &o) : seeds_(o.seeds) {}
+
+	void tell(const Summary &summary)
+	{
+		const auto now = std::chrono::steady_clock::now();
+
+		if (now < next_)
+			return;
+		next_ = now + every;
+		std::cerr << fmt::format("… {} of {} seeds after {} s, {} failed\n", summary.hashes.size() + summary.failed.size(), seeds_,
+					 std::chrono::duration_cast<std::chrono::seconds>(now - began_).count(), summary.failed.size());
+	}
+
+private:
+	static constexpr std::chrono::seconds every{60};
+
+	uint64_t seeds_;
+	std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), next_ = began_ + every;
+};
+
 Summary run_all(const Options &o)
 {
 	std::vector<Job> jobs(o.jobs);
+	Progress progress(o);
 	Summary summary;
 	size_t running = 0;
 
@@ -200,7 +224,8 @@ Summary run_all(const Options &o)
 
 		for (const Job &job : jobs)
 			fds.push_back({job.fd, POLLIN, 0});	// a negative one is left out
-		poll(fds.data(), fds.size(), -1);
+		poll(fds.data(), fds.size(), 1000);
+		progress.tell(summary);
 		for (size_t j = 0; j < jobs.size(); j++) {
 			Job &job = jobs[j];
 
