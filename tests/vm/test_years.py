@@ -141,9 +141,9 @@ class TestYears:
 
 class TestAmplification:
     """What all drives are sent for each of the user's blocks, in a group of 16+2 of which a quarter stays empty: after five times its content."""
-    # On a drive, in MiB and bytes: a thousand segments. As large as they are by default such a drive would hold 31, and what is set apart would be most of the reserve;
+    # On a drive, in MiB and bytes: 1,500 segments. As large as they are by default such a drive would hold 47, and what is set apart would be most of the reserve;
     # larger drives would take an emulated machine hours to overwrite so often.
-    DRIVE_MIB, SEGMENT = 128, 128 << 10
+    DRIVE_MIB, SEGMENT = 192, 128 << 10
 
     @pytest.fixture(scope="class")
     def guest(self, alone, say):
