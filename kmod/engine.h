@@ -60,7 +60,7 @@ struct pav_req {
 	struct pav_req_env env;			/* the host's part: its bio, its buffer */
 
 	/* the engine's part */
-	struct pav_waiter wait;			/* map: for a node, room, or its range of LBAs */
+	struct pav_waiter wait;			/* map: for a node, room, its range of LBAs, or the lease */
 	bool walking;				/* map: holds one of the turns to load nodes */
 	u16 promised;				/* map: cells that were not mapped, held against the group's capacity */
 	struct list_head link;			/* log: the stream's queue */

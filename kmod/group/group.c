@@ -420,7 +420,7 @@ void pav_group_verified(struct pav_group *g)
 	spin_unlock_irqrestore(&g->lock, flags);
 }
 
-bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w)
+bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_waiter *w)
 {
 	unsigned long flags;
 	bool covered;
@@ -441,7 +441,7 @@ static void failure_work(struct pav_work *work)
 {
 	struct pav_group *g = container_of(work, struct pav_group, failure_work);
 	struct list_head ready;
-	struct pav_failure_wait *w, *next;
+	struct pav_waiter *w, *next;
 	unsigned long flags;
 
 	INIT_LIST_HEAD(&ready);

@@ -42,12 +42,6 @@ struct pav_set {
 struct pav_recon;
 struct pav_raid6_impl;
 
-/* Something that waits for a failure to be durable. @fn runs in process context. */
-struct pav_failure_wait {
-	struct list_head link;
-	void (*fn)(struct pav_failure_wait *w);
-};
-
 /* What a commit is for. */
 enum pav_commit {
 	PAV_COMMIT_DRIVES,		/* who is a member, and in what state */
@@ -202,7 +196,7 @@ void pav_group_cell_bad(struct pav_group *g, unsigned int slot);
 void pav_group_stalls(struct pav_group *g, unsigned int slot, unsigned int seconds);
 void pav_group_verified(struct pav_group *g);	/* all that is alive was read and is right now: what was counted so far says nothing any more */
 /* True: @erased is covered by superblocks already. False: @w->fn will be called when it is (or when the group is faulted). Any context. */
-bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_failure_wait *w);
+bool pav_group_failure_wait(struct pav_group *g, u64 erased, struct pav_waiter *w);
 /* Largest number of drives gone from, or lacking in, any segment, were @gone gone. Lock held, or nobody else there. */
 unsigned int pav_group_worst_loss(struct pav_group *g, u64 gone);
 

@@ -87,7 +87,7 @@ static void let_go(struct pav_group *g)
 {
 	struct pav_owner *o = &g->owner;
 	struct list_head held, waits;
-	struct pav_failure_wait *w, *next_w;
+	struct pav_waiter *w, *next_w;
 	struct pav_io *io, *next_io;
 	unsigned long flags;
 
@@ -128,7 +128,7 @@ void pav_owner_hold(struct pav_group *g, unsigned int slot, struct pav_io *io, u
 		pav_reached("write held until the group is known to be ours");
 }
 
-bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w)
+bool pav_owner_sure(struct pav_group *g, struct pav_waiter *w)
 {
 	struct pav_owner *o = &g->owner;
 	unsigned long flags;
@@ -149,11 +149,11 @@ bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w)
 }
 
 struct owner_asleep {
-	struct pav_failure_wait wait;
+	struct pav_waiter wait;
 	struct completion done;
 };
 
-static void owner_wake(struct pav_failure_wait *w)
+static void owner_wake(struct pav_waiter *w)
 {
 	complete(&container_of(w, struct owner_asleep, wait)->done);
 }

@@ -21,7 +21,6 @@
 #include "../engine.h"
 
 struct pav_group;
-struct pav_failure_wait;
 
 /* The stamp on one drive. A round reads it, and writes the next if it was ours. Only the owner's worker uses it, but for @step. */
 struct pav_owner_drive {
@@ -63,7 +62,7 @@ struct pav_owner {
 
 	spinlock_t lock;	/* the two lists. Leaf */
 	struct list_head held;	/* writes that wait for the lease: pav_io.held */
-	struct list_head waits;	/* acknowledgements: pav_failure_wait.link */
+	struct list_head waits;	/* acknowledgements: pav_waiter.link */
 	atomic64_t beats, lates;
 };
 
@@ -87,7 +86,7 @@ static inline bool pav_owner_holds(const struct pav_owner *o)
  * True: what has reached the drives up to now did so while the group was ours, or it is known that it is not. False: @w->fn is called when one or the other is
  * so. Any context.
  */
-bool pav_owner_sure(struct pav_group *g, struct pav_failure_wait *w);
+bool pav_owner_sure(struct pav_group *g, struct pav_waiter *w);
 /* The same, asleep. False: the group is not ours any more. Process context. */
 bool pav_owner_wait(struct pav_group *g);
 

@@ -73,7 +73,7 @@ struct pav_stripe {
 	atomic_t pending;
 	u64 erased;			/* columns (by position in the stripe) that were not written; set with the stream's lock */
 	u64 erased_slots;
-	struct pav_failure_wait wait;
+	struct pav_waiter wait;
 	unsigned int entries;
 	u8 *col[PAV_MAX_DRIVES];	/* data columns, then P, Q; max_rows cells each */
 	struct pav_io io[PAV_MAX_DRIVES];

@@ -83,13 +83,13 @@ void pav_log_unpark(struct pav_log *log)
 	}
 }
 
-static void stripe_failure_durable(struct pav_failure_wait *w)
+static void stripe_failure_durable(struct pav_waiter *w)
 {
 	stripe_finish(container_of(w, struct pav_stripe, wait));
 }
 
 /* The group was still ours when the last column was down; or is not any more. */
-static void stripe_owned(struct pav_failure_wait *w)
+static void stripe_owned(struct pav_waiter *w)
 {
 	struct pav_stripe *st = container_of(w, struct pav_stripe, wait);
 

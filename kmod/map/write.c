@@ -199,6 +199,15 @@ static void admit_again(struct pav_waiter *w)
 	admit(req, req->leaf);
 }
 
+/* There was nothing to unmap. As good as done; but of a group that is ours no more another host may have written there since. */
+static void nothing_unmapped(struct pav_waiter *w)
+{
+	struct pav_req *req = container_of(w, struct pav_req, wait);
+
+	req->error = READ_ONCE(req->vol->map->g->owner.lost) ? -EIO : 0;
+	req->done(req);
+}
+
 static void write_walk(struct pav_waiter *w)
 {
 	struct pav_req *req = container_of(w, struct pav_req, wait);
@@ -221,8 +230,14 @@ static void write_walk(struct pav_waiter *w)
 		req->done(req);
 		return;
 	case WALK_NONE:
-		/* Nothing to unmap; or, of what was to be moved, nothing is left. */
-		req->error = req->op == PAV_UNMAP ? 0 : -ESTALE;
+		if (req->op == PAV_UNMAP) {
+			req->wait.fn = nothing_unmapped;
+			if (pav_owner_sure(req->vol->map->g, &req->wait))
+				nothing_unmapped(&req->wait);
+			return;
+		}
+		/* Of what was to be moved nothing is left. */
+		req->error = -ESTALE;
 		req->done(req);
 		return;
 	case WALK_FOUND:

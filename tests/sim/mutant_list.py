@@ -227,6 +227,7 @@ MUTANTS = [
     ("writes go on when the lease is out", "kmod/group/group.c",
      "if (unlikely(!pav_owner_holds(&g->owner))) {", "if (false) {"),
     ("acknowledged when the lease is out", "kmod/log/stripe.c", "if (pav_owner_sure(st->stream->log->g, &st->wait))", "if (true)"),
+    ("an unmap that finds nothing is acknowledged when the lease is out", "kmod/map/write.c", "if (pav_owner_sure(req->vol->map->g, &req->wait))", ""),
     ("the lease counts from the end of a round", "kmod/group/owner.c", "d->kept = d->begun;", "d->kept = d->ended;"),
     ("a lease that ran out is renewed without a proof", "kmod/group/owner.c",
      "u64 t = was_sure ? o->drives[slot].kept : o->drives[slot].proved;", "u64 t = o->drives[slot].kept;",

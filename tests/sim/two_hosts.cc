@@ -17,6 +17,7 @@ namespace pav::sim {
 namespace {
 
 constexpr uint64_t volume_cells = 1024;
+constexpr uint64_t empty_from = volume_cells - PAV_REQ_MAX_CELLS;	// here nothing is ever written
 constexpr unsigned int users = 3, request_cells = 16;
 constexpr uint64_t patience_beats = 2000;
 
@@ -207,6 +208,11 @@ void TwoHosts::resume(Host &h)
 	trace_.add(now_, "goes on", h.number);
 	h.paused = false;
 	h.machine->skip_to(local(h, now_));
+	// Some are there before anything else is, with what would ask no drive.
+	if (h.users && h.engine && rng_.percent(30)) {
+		enter(h);
+		submit(h, PAV_UNMAP, empty_from + rng_.below(200), 1, false);
+	}
 }
 
 void TwoHosts::close(Host &h)
@@ -466,7 +472,7 @@ void TwoHosts::user_turn(Host &h, unsigned int shift)
 		return;
 	const pav_req_op op = rng_.percent(65) ? PAV_WRITE : rng_.percent(5) ? PAV_UNMAP : PAV_READ;
 	const unsigned int cells = rng_.percent(70) ? 1 : static_cast<unsigned int>(rng_.range(1, request_cells));
-	const uint64_t lba = rng_.percent(50) ? rng_.below(32) : rng_.below(volume_cells / PAV_REQ_MAX_CELLS) * PAV_REQ_MAX_CELLS + rng_.below(200);
+	const uint64_t lba = rng_.percent(50) ? rng_.below(32) : rng_.below(empty_from / PAV_REQ_MAX_CELLS) * PAV_REQ_MAX_CELLS + rng_.below(200);
 
 	submit(h, op, lba, cells, false);
 }
