@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Puts bugs into the engine, one at a time, and runs seeds on each until one fails. A mutant that survives is a hole in the simulator.
+"""Puts bugs into the engine, each by itself, and runs seeds on it until one fails. A mutant that survives is a hole in the simulator.
 
 Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
+As many are tried side by side as there are processors, each in a folder of its own.
 It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner
 stamp seeds of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/.
 Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources:
 --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
 """
 import argparse
+import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -33,13 +36,11 @@ def run(cmd, **kw):
 
 def build_base():
     print("building the engine and the simulator", flush=True)
-    r = run(["make", "-C", str(CMAKE), "--no-print-directory", "-j2", "pav_sim", "scenario_test", "test_raid6"])
+    r = run(["make", "-C", str(CMAKE), "--no-print-directory", f"-j{os.cpu_count()}", "pav_sim", "scenario_test", "test_raid6"])
     if r.returncode:
         sys.exit(r.stdout + r.stderr)
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    for part in ("kmod", "raid6"):
-        shutil.copytree(ROOT / part, WORK / "src" / part)
 
 
 def compile_command(source):
@@ -58,18 +59,20 @@ def compiled(file):
     return CMAKE / "tests/sim/CMakeFiles/pav_engine.dir/__/__" / (file + ".o")
 
 
-def link(file, binary):
-    """The mutant: its own objects of what @file is part of, all others as they are; BINARY.stories; of raid6/ also BINARY.unit, its unit tests. None, or an error."""
+def link(file, folder):
+    """The mutant, FOLDER/sim, of the sources in FOLDER/src: its own objects of what @file is part of, all others as they are; FOLDER/sim.stories; of raid6/ also
+    FOLDER/sim.unit, its unit tests. None, or an error."""
+    binary = folder / "sim"
     engine_files = (str(c.relative_to(ROOT)) for c in sorted((ROOT / "kmod").rglob("*.c")))
     changed = [file] if file.endswith(".c") else [c for c in engine_files if compiled(c).exists()]
     mine = []
     for source in changed:
         command, directory = compile_command(ROOT / source)
-        mine.append(str(WORK / (source.replace("/", "_") + ".o")))
+        mine.append(str(folder / (source.replace("/", "_") + ".o")))
         command[command.index("-o") + 1] = mine[-1]
         command.insert(1, "-w")  # what a bug leaves unused is no matter
         command.remove("-Werror")
-        command = [str(WORK / "src" / source) if c == str(ROOT / source) else c.replace(f"-I{ROOT}/kmod", f"-I{WORK}/src/kmod") for c in command]
+        command = [str(folder / "src" / source) if c == str(ROOT / source) else c.replace(f"-I{ROOT}/kmod", f"-I{folder}/src/kmod") for c in command]
         r = run(command, cwd=directory)
         if r.returncode:
             return r.stderr
@@ -93,7 +96,7 @@ def link(file, binary):
 def reason(said, otherwise="crash"):
     """Of what a failed run SAID why it failed; files are named as in the tree."""
     found = re.findall(r"^FAILED: (.*)$", said, re.M)
-    return found[0].replace(f"{WORK}/src/", "") if found else otherwise
+    return re.sub(rf"{re.escape(str(WORK))}/\d+/src/", "", found[0]) if found else otherwise
 
 
 def first_failure(binary, seeds, known, jobs, watchdog, more=None):
@@ -193,7 +196,7 @@ def table(results, mutants):
     for name, file, *edits in mutants:
         r = results.get(name, edits)
         killed += bool(r and r["seed"])
-        print(f"| {name} | {file} | {r['seed'] or '–'} | {r['why'] or 'not caught by %d seeds' % r['seeds']} |" if r else f"| {name} | {file} | ? | not run |")
+        print(f"| {name} | {file} | {r['seed'] or '–'} | {(r['why'] or 'not caught by %d seeds' % r['seeds'])[:110]} |" if r else f"| {name} | {file} | ? | not run |")
     print(f"\nkilled {killed} of {len(mutants)} mutants")
     return 0 if killed == len(mutants) else 1
 
@@ -222,10 +225,33 @@ def hunt(name, file, binary, where, known, args):
     return seed, why
 
 
+def attempt(n, mutant, known, args):
+    """Builds the @n-th mutant, and lets it meet all there is. (name, file, edits, error or None, what caught it, seconds)."""
+    name, file, *edits = mutant
+    began = time.monotonic()
+    folder = WORK / str(n)
+    text = mutated(*mutant)
+    if text is None:
+        return name, file, edits, "it cannot be put in", None, 0
+    for part in ("kmod", "raid6"):
+        shutil.copytree(ROOT / part, folder / "src" / part)
+    (folder / "src" / file).write_text(text)
+    try:
+        if error := link(file, folder):
+            return name, file, edits, f"does not build:\n{error}", None, 0
+        where = around(name, file, edits)
+        listed = run([str(folder / "sim"), "--linger", where, "--seeds", "0"])
+        seed, why = hunt(name, file, folder / "sim", where if not listed.returncode else None, known, args)
+        return name, file, edits, None, {"seed": seed, "why": why}, time.monotonic() - began
+    finally:
+        shutil.rmtree(folder)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--seeds", type=int, default=3000, help="how many seeds a mutant must survive to be called alive")
-    ap.add_argument("--jobs", type=int, default=2)
+    ap.add_argument("--workers", type=int, default=os.cpu_count(), help="mutants tried side by side")
+    ap.add_argument("--jobs", type=int, default=1, help="processes for each")
     ap.add_argument("--watchdog", type=int, default=60, help="seconds a seed may take")
     ap.add_argument("--minutes", type=float, default=2, help="of the exhaustive mode, for those that survive the seeds")
     ap.add_argument("--only", help="mutants whose name contains this")
@@ -248,7 +274,7 @@ def main():
         results.known = [int(s) for s in args.known.split(",") if s]
     elif results.known is None:
         print(f"running {args.seeds} seeds without a bug", flush=True)
-        r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "--jobs", str(args.jobs), "-k", "--tail", "0"])
+        r = run([str(CMAKE / "tests/sim/pav_sim"), "--seeds", str(args.seeds), "-k", "--tail", "0"])
         results.known = sorted(int(s) for s in re.findall(r"^seed (\d+) failed", r.stderr, re.M))
     # Without a bug nothing may fail, as far as it can be seen quickly.
     failed, why = first_test(CMAKE / "tests/sim/pav_sim") if args.minutes else (None, None)
@@ -258,32 +284,18 @@ def main():
         print("left out, they fail without a bug:", *results.known, flush=True)
 
     broken = 0
-    for n, (name, file, *edits) in enumerate(mutants, 1):
-        if args.resume and results.get(name, edits):
-            continue
-        source = WORK / "src" / file
-        text = mutated(name, file, *edits)
-        if text is None:
-            broken += 1
-            continue
-        source.write_text(text)
-        binary = WORK / f"mutant{n}"
-        error = link(file, binary)
-        source.write_text((ROOT / file).read_text())
-        if error:
-            print(f"{name}: does not build:\n{error}", flush=True)
-            broken += 1
-            continue
-        began = time.monotonic()
-        where = around(name, file, edits)
-        listed = run([str(binary), "--linger", where, "--seeds", "0"])
-        seed, why = hunt(name, file, binary, where if not listed.returncode else None, results.known, args)
-        took = time.monotonic() - began
-        results.of[name] = {"edits": edits, "seed": seed, "why": why, "seeds": args.seeds, "stories": results.stories}
-        results.save()
-        print(f"{'killed' if seed else 'ALIVE '} {name} ({file}): " + (f"{seed}, {took:.0f} s: {why}" if seed else f"{args.seeds} seeds, {args.minutes} minutes"), flush=True)
-        for kind in ("", ".stories", ".unit"):
-            pathlib.Path(f"{binary}{kind}").unlink(missing_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
+        todo = [m for m in mutants if not (args.resume and results.get(m[0], m[2:]))]
+        for future in concurrent.futures.as_completed(pool.submit(attempt, n, m, results.known, args) for n, m in enumerate(todo, 1)):
+            name, file, edits, error, caught, took = future.result()
+            broken += bool(error)
+            if error:
+                print(f"{name}: {error}", flush=True)
+                continue
+            results.of[name] = {**caught, "edits": edits, "seeds": args.seeds, "stories": results.stories}
+            results.save()
+            by = f"{caught['seed']}, {took:.0f} s: {caught['why']}" if caught["seed"] else f"{args.seeds} seeds, {args.minutes} minutes"
+            print(f"{'killed' if caught['seed'] else 'ALIVE '} {name} ({file}): {by}", flush=True)
     done = [r for r in (results.get(name, edits) for name, _, *edits in mutants) if r]
     killed = sum(r["seed"] is not None for r in done)
     print(f"killed {killed} of {len(mutants)} mutants")
