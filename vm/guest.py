@@ -41,13 +41,18 @@ TROUBLE = re.compile(r"WARNING:|BUG:|BUG at|Oops|Call Trace|KASAN|UBSAN|general 
                      r"list_(add|del) corruption|INFO: trying to register non-static key|kmemleak: \d+ new|ODEBUG:")
 # Lockdep on Linux 6.1's own nvme driver, where a drive is torn out with I/O under way: nvme_timeout() takes shutdown_lock and namespaces_rwsem,
 # nvme_reset_work() waits for the timeouts' work with namespaces_rwsem held. Lockdep is off after that, until the next boot.
-CIRCULAR = re.compile(r"^[^\n]*WARNING: possible circular locking.*?</TASK>\n", re.M | re.S)
+CIRCULAR = re.compile(r"^[^\n]*WARNING: possible circular locking.*?</TASK>\r?\n", re.M | re.S)
 NVME_CIRCLE = ("q->timeout_work", "dev->shutdown_lock", "ctrl->namespaces_rwsem")
 
 
 def without_nvme_circle(text):
     """A kernel's messages without that report; one in which anything else has a part stays."""
     return CIRCULAR.sub(lambda m: "" if all(lock in m[0] for lock in NVME_CIRCLE) and "[pavraid]" not in m[0] else m[0], text)
+
+
+def is_unfinished(text):
+    """Is a report of lockdep's still being printed?"""
+    return text.rfind("possible circular locking") > text.rfind("</TASK>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -550,12 +555,16 @@ class Guest:
 
     def trouble(self, since=0):
         """Lines of the console that tell of a kernel in trouble."""
-        try:
-            with open(self.folder / "console.log", "rb") as f:
-                f.seek(since)
-                text = f.read().decode(errors="replace")
-        except FileNotFoundError:
-            return []
+        for _ in range(50):
+            try:
+                with open(self.folder / "console.log", "rb") as f:
+                    f.seek(since)
+                    text = f.read().decode(errors="replace")
+            except FileNotFoundError:
+                return []
+            if not is_unfinished(text):
+                break
+            time.sleep(0.2)
         return [line for line in without_nvme_circle(text).splitlines() if TROUBLE.search(line)]
 
     def assert_clean(self, since=0):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from vm.guest import TROUBLE, without_nvme_circle  # noqa: E402
+from vm.guest import TROUBLE, is_unfinished, without_nvme_circle  # noqa: E402
 
 REPORT = """[  305.1] nvme nvme9: I/O 3 QID 1 timeout, aborting
 [  305.5] WARNING: possible circular locking dependency detected
@@ -27,6 +27,8 @@ def trouble(lock="shutdown_lock", module="nvme", more=""):
 
 def test_the_nvme_drivers_own_circle_is_none_of_ours():
     assert trouble() == []
+    # As a serial port has it.
+    assert not TROUBLE.search(without_nvme_circle(REPORT.replace("{LOCK}", "shutdown_lock").replace("\n", "\r\n")))
     assert "nvme9: Device not ready" in without_nvme_circle(REPORT.replace("{LOCK}", "shutdown_lock"))
 
 
@@ -40,3 +42,9 @@ def test_what_comes_after_it_is_still_seen():
         "[  307.0] BUG: KASAN: use-after-free in pav_x+0x1/0x2 [pavraid]"]
     other = REPORT.replace("{LOCK}", "log->lock").replace("{MODULE}", "pavraid")
     assert len(trouble(more=other)) == 2
+
+
+def test_a_report_is_judged_when_it_is_whole():
+    cut = REPORT.index("  <TASK>")
+    assert is_unfinished(REPORT[:cut]) and not is_unfinished(REPORT) and not is_unfinished("")
+    assert is_unfinished(REPORT + REPORT[:cut])
