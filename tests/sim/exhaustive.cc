@@ -186,7 +186,7 @@ Exhaustive::Point Exhaustive::look()
 	}
 	out.users = load_.save();
 	out.lost = lost_;
-	out.holds_data = holds_data_;
+	out.written_to = written_to_;
 	return out;
 }
 
@@ -452,7 +452,7 @@ void Exhaustive::prepare(const Point &point, const Subset &subset)
 		drives_[d]->plug();
 	}
 	load_.restore(point.users);
-	holds_data_ = point.holds_data;
+	written_to_ = point.written_to;
 	rng_ = Rng(mix64(setting_.round) ^ 0x7265636f76657279);	// "recovery"
 	suspects_ = point.lost;
 	harmed_ = !point.lost.empty();

@@ -118,7 +118,7 @@ private:
 		uint64_t history;
 		uint64_t hash;		// of the above, without writes
 		std::vector<unsigned int> lost;	// drives that were lost on the way here, or which a recovery was without
-		std::vector<bool> holds_data;
+		std::vector<unsigned int> written_to;
 	};
 
 	void after_event() override;

@@ -3,6 +3,10 @@
 
 #include "worker.h"
 
+extern "C" {
+#include "format/format.h"
+}
+
 #include <algorithm>
 #include <string_view>
 #include <utility>
@@ -25,7 +29,8 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 		drives_[i]->latency = plan_.latency;
 		drives_[i]->discards = plan_.discards && rng_.percent(80);
 		drives_[i]->on_submit = [this, i](const Drive::Command &c) {
-			holds_data_[i] = holds_data_[i] || (c.op == PAV_IO_WRITE && c.block >= superblocks_end);
+			if (c.op == PAV_IO_WRITE && c.block != PAV_OWNER_CELL && (written_to_[i] == 0) == (c.block >= superblocks_end))
+				written_to_[i]++;
 			touched_.insert(i);
 			// What is under way when it is let go of the host waits for.
 			if (released_.count(i) && engine_ && !changing_ && i != asked_for_)
@@ -34,7 +39,7 @@ World::World(Plan plan, uint64_t seed, bool verbose) : plan_(std::move(plan)), r
 				fail("d%u is written at block %lu, and %s", i, c.block, writes_forbidden_);
 		};
 	}
-	holds_data_.resize(all);
+	written_to_.resize(all);
 	for (auto &drive : drives_)
 		devs_.push_back({drive.get()});
 	ops_.event = on_event;
@@ -99,6 +104,8 @@ void World::power_on(bool may_fail_allocations)
 	lives_++;
 	for (auto &drive : drives_)
 		drive->starts();
+	for (unsigned int &n : written_to_)
+		n = holds_data(n) ? n : 0;
 	trace_.add(0, "power on", lives_);
 	set_clock();
 }

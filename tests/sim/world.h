@@ -94,7 +94,10 @@ protected:
 	std::unique_ptr<Machine> machine_;
 	pav_host_ops ops_{};
 	pav_engine *engine_ = nullptr;
-	std::vector<bool> holds_data_;	// by drive: something was written to it where segments lie
+	// By drive: was something written to it where segments lie, and how many superblocks since? A spare that takes over is written to at once, and is one still
+	// if the power goes before the superblocks that say so are there: the first of them is when the second begins.
+	std::vector<unsigned int> written_to_;
+	static bool holds_data(unsigned int written_to) { return written_to > 2; }
 	bool harmed_ = false;		// a suspect was: data on it may be bad
 	bool lost_third_ = false;
 	const char *writes_forbidden_ = nullptr;

@@ -364,7 +364,7 @@ void World::change_members()
 			return;
 		}
 		out_by_hand_.erase(i);
-		holds_data_[i] = false;
+		written_to_[i] = 0;
 		released_.erase(i);
 		result = pav_engine_add(engine, &arg, 1, &err);
 		being_added_ = nobody;
@@ -454,13 +454,13 @@ void World::check_drives()
 		return;
 	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
 		struct pav_drive_info info {};
-		const auto held_data = holds_data_;	// a spare may take over while we ask
+		const auto written_to = written_to_;	// a spare may take over while we ask
 
 		if (pav_engine_drive_info(engine_, slot, &info) || !info.dev)
 			continue;
 		const auto i = static_cast<unsigned int>(info.dev - devs_.data());
 
-		if (info.state == PAV_DRIVE_SPARE && held_data[i])
+		if (info.state == PAV_DRIVE_SPARE && holds_data(written_to[i]))
 			fail("d%u holds data, and is called a spare", i);
 		if (info.state != PAV_DRIVE_FAILED)
 			continue;
