@@ -13,7 +13,7 @@ import time
 import pytest
 
 import pavnl
-from checkers import assert_no_leaks, assert_nothing_left, forget_leaks
+from checkers import assert_no_leaks, assert_nothing_left, forget_leaks, lock_checker_is_silent
 from conftest import MODULE, build_module, failed
 from pavnl import Refused, encode, message
 from vm.guest import Spec
@@ -44,7 +44,10 @@ def nl(guest):
 
 @pytest.fixture(autouse=True)
 def clean_console(guest, nl, request):
-    """After a test that failed the guest is power-cycled, and a group that was on its drives is open again for the next one."""
+    """
+    After a test that failed the guest is power-cycled, and a group that was on its drives is open again for the next one. So it is where the lock checker
+    has reported what is not ours: for the next test it is to be at work.
+    """
     if guest.broken or not guest.responds():
         guest.broken = True
         guest.power_cycle()
@@ -61,6 +64,7 @@ def clean_console(guest, nl, request):
     except AssertionError:
         guest.broken = True
         raise
+    guest.broken = guest.broken or not guest.responds() or lock_checker_is_silent(guest)
 
 
 def insert(guest):
