@@ -111,7 +111,7 @@ def first_failure(binary, seeds, known, jobs, watchdog, more=None):
 def first_story(binary):
     """The first of the stories that ends otherwise, and how."""
     try:
-        r = run([f"{binary}.stories", "--gtest_brief=1"], timeout=120)
+        r = run([f"{binary}.stories", "--gtest_brief=1"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
     except subprocess.TimeoutExpired:
         return "a story", "it does not end"
     if not r.returncode:
@@ -253,7 +253,7 @@ def main():
     ap.add_argument("--workers", type=int, default=os.cpu_count(), help="mutants tried side by side")
     ap.add_argument("--jobs", type=int, default=1, help="processes for each")
     ap.add_argument("--watchdog", type=int, default=60, help="seconds a seed may take")
-    ap.add_argument("--minutes", type=float, default=2, help="of the exhaustive mode, for those that survive the seeds")
+    ap.add_argument("--minutes", type=float, default=4, help="of the exhaustive mode, for those that survive the seeds; in --jobs processes")
     ap.add_argument("--only", help="mutants whose name contains this")
     ap.add_argument("--part", default="1/1", help="K/N: every N-th mutant from the K-th on")
     ap.add_argument("--resume", action="store_true", help="leave out those with a result of these sources")

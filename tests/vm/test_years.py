@@ -142,7 +142,7 @@ class TestYears:
 class TestAmplification:
     """What all drives are sent for each of the user's blocks, in a group of 16+2 of which a quarter stays empty: after five times its content."""
     # On a drive, in MiB and bytes: 1,500 segments. As large as they are by default such a drive would hold 47, and what is set apart would be most of the reserve;
-    # larger drives would take an emulated machine hours to overwrite so often.
+    # larger drives take an emulated machine longer. In 1,000 segments of this size (128 MiB a drive) it was 3.33 uniform and 2.48 with 90/10, which missed.
     DRIVE_MIB, SEGMENT = 192, 128 << 10
 
     @pytest.fixture(scope="class")
