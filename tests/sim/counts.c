@@ -61,24 +61,16 @@ const char *sim_wrong_mapped(struct pav_volume *vol, u64 mapped, char *text, siz
 	return text;
 }
 
-const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+/* Is the row of @loc on the drives what it must be, but for @missing? One look, at one moment. */
+static bool row_is_right(struct pav_group *g, u64 loc, u32 crc, u64 missing, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx)
 {
 	static u8 there[PAV_MAX_DRIVES][PAV_CELL_BYTES], parity[2][PAV_CELL_BYTES];
-	struct pav_group *g = vol->map->log->g;
-	u32 crc, birth;
-	u64 loc = pav_map_lookup(vol, lba, &crc, &birth);
-	const struct pav_set *set;
-	unsigned int i, k, target, nbad = 0;
+	const struct pav_set *set = g->sets[pav_loc_set(loc)];
+	unsigned int i, k = pav_loc_width(loc) - 2, nbad = 0;
+	unsigned int target = (pav_loc_col(loc) + set->n - pav_loc_c0(loc)) % set->n;
 	int bad[2] = { -1, -1 };
 	void *cells[PAV_MAX_DRIVES];
-	u64 missing;
 
-	if (!loc)
-		return NULL;
-	set = g->sets[pav_loc_set(loc)];
-	missing = pav_group_missing(g, pav_loc_seg(loc));
-	k = pav_loc_width(loc) - 2;
-	target = (pav_loc_col(loc) + set->n - pav_loc_c0(loc)) % set->n;
 	for (i = 0; i < k + 2; i++) {
 		unsigned int slot = set->slot[(pav_loc_c0(loc) + i) % set->n];
 		const void *cell;
@@ -86,7 +78,7 @@ const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(v
 		cells[i] = there[i];
 		if (missing & BIT_ULL(slot)) {
 			if (nbad == 2)
-				goto wrong;
+				return false;
 			bad[nbad++] = i;
 			continue;
 		}
@@ -99,9 +91,27 @@ const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(v
 	if (nbad)
 		pav_raid6_recover(g->impl, k, PAV_CELL_BYTES, cells, bad[0], bad[1]);
 	pav_raid6_encode(g->impl, k, PAV_CELL_BYTES, (const void *const *)cells, parity[0], parity[1]);
-	if (pav_crc32c(0, there[target], PAV_CELL_BYTES) == crc && !memcmp(parity[0], there[k], PAV_CELL_BYTES) && !memcmp(parity[1], there[k + 1], PAV_CELL_BYTES))
-		return NULL;
-wrong:
+	return pav_crc32c(0, there[target], PAV_CELL_BYTES) == crc && !memcmp(parity[0], there[k], PAV_CELL_BYTES) && !memcmp(parity[1], there[k + 1], PAV_CELL_BYTES);
+}
+
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+{
+	struct pav_group *g = vol->map->log->g;
+	u32 crc, birth;
+	u64 loc = pav_map_lookup(vol, lba, &crc, &birth), seen, missing, since;
+
+	/* The garbage collector and drives that come and go may be at work: it is wrong only if the map and the group say the same of it afterwards. */
+	do {
+		if (!loc)
+			return NULL;
+		seen = loc;
+		missing = pav_group_missing(g, pav_loc_seg(seen));
+		if (row_is_right(g, seen, crc, missing, peek, ctx))
+			return NULL;
+		since = pav_group_missing(g, pav_loc_seg(seen));
+		loc = pav_map_lookup(vol, lba, &crc, &birth);
+	} while (loc != seen || since != missing);
+
 	snprintf(text, room, "cell %llu: its row (segment %u, row %u, %u cells from column %u on) is not what it should be on the drives, and nobody knows: missing %llx",
 		 (unsigned long long)lba, (u32)pav_loc_seg(loc), (u32)pav_loc_row(loc), (u32)pav_loc_width(loc), (u32)pav_loc_c0(loc), (unsigned long long)missing);
 	return text;
