@@ -62,7 +62,7 @@ const char *sim_wrong_mapped(struct pav_volume *vol, u64 mapped, char *text, siz
 }
 
 /* Is the row of @loc on the drives what it must be, but for @missing? One look, at one moment. */
-static bool row_is_right(struct pav_group *g, u64 loc, u32 crc, u64 missing, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx)
+static bool row_is_right(struct pav_group *g, u64 loc, u32 crc, u64 missing, sim_peek peek)
 {
 	static u8 there[PAV_MAX_DRIVES][PAV_CELL_BYTES], parity[2][PAV_CELL_BYTES];
 	const struct pav_set *set = g->sets[pav_loc_set(loc)];
@@ -82,7 +82,7 @@ static bool row_is_right(struct pav_group *g, u64 loc, u32 crc, u64 missing, con
 			bad[nbad++] = i;
 			continue;
 		}
-		cell = peek(ctx, g->drives[slot].dev, pav_group_cell(g, pav_loc_seg(loc), pav_loc_row(loc)));
+		cell = peek(g->drives[slot].dev, pav_group_cell(g, pav_loc_seg(loc), pav_loc_row(loc)));
 		if (cell)
 			memcpy(there[i], cell, PAV_CELL_BYTES);
 		else
@@ -94,7 +94,7 @@ static bool row_is_right(struct pav_group *g, u64 loc, u32 crc, u64 missing, con
 	return pav_crc32c(0, there[target], PAV_CELL_BYTES) == crc && !memcmp(parity[0], there[k], PAV_CELL_BYTES) && !memcmp(parity[1], there[k + 1], PAV_CELL_BYTES);
 }
 
-const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, sim_peek peek, char *text, size_t room)
 {
 	struct pav_group *g = vol->map->log->g;
 	u32 crc, birth;
@@ -106,7 +106,7 @@ const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(v
 			return NULL;
 		seen = loc;
 		missing = pav_group_missing(g, pav_loc_seg(seen));
-		if (row_is_right(g, seen, crc, missing, peek, ctx))
+		if (row_is_right(g, seen, crc, missing, peek))
 			return NULL;
 		since = pav_group_missing(g, pav_loc_seg(seen));
 		loc = pav_map_lookup(vol, lba, &crc, &birth);

@@ -20,10 +20,13 @@ bool sim_count_cell(struct pav_volume *vol, u64 lba, u32 *live);
 const char *sim_wrong_live(struct pav_volume *vol, const u32 *live, char *text, size_t room);
 const char *sim_wrong_mapped(struct pav_volume *vol, u64 mapped, char *text, size_t room);
 
+/* The cell at @block of @dev as the drive holds it now, without a command to it; NULL: zeroes. */
+typedef const void *(*sim_peek)(struct pav_dev *dev, u64 block);
+
 /*
  * I15 as a check: the row that cell @lba of @vol lies in is on its drives what it must be, parity and all, but for what the group says is missing. Where
- * that is not so, the next loss may be one too many. Returns NULL if all is well, or nothing is mapped there. @peek: what a drive holds, NULL for zeroes.
+ * that is not so, the next loss may be one too many. Returns NULL if all is well, or nothing is mapped there.
  */
-const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room);
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, sim_peek peek, char *text, size_t room);
 
 #endif

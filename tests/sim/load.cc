@@ -320,13 +320,13 @@ bool Load::check_counts(const std::function<bool()> &at_rest)
 	return true;
 }
 
-void Load::check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block))
+void Load::check_rows(sim_peek peek)
 {
 	char text[300];
 
 	for (VolumeModel *v : living())
 		for (auto lba = v->oracle.next_touched(0); lba && *lba < v->record->cells; lba = v->oracle.next_touched(*lba + 1))
-			if (sim_wrong_row(v->handle, *lba, peek, nullptr, text, sizeof text))
+			if (sim_wrong_row(v->handle, *lba, peek, text, sizeof text))
 				fail("volume %lu: %s", v->oracle.uid(), text);
 }
 

@@ -78,7 +78,7 @@ public:
 	// meanwhile. Process context.
 	bool check_counts(const std::function<bool()> &at_rest);
 	// The same for rows on the drives: see sim_wrong_row().
-	void check_rows(const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block));
+	void check_rows(sim_peek peek);
 
 	// ---- for a script, in place of users ----
 	// One request for the @nth volume; done when quiet() says so.

@@ -652,12 +652,11 @@ void pav_engine_tasks(struct pav_engine *e, struct pav_task_info *rebuild, struc
 	scrub->started = scrub->finished = 1;
 }
 
-const char *sim_wrong_row(struct pav_volume *vol, u64 lba, const void *(*peek)(void *ctx, struct pav_dev *dev, u64 block), void *ctx, char *text, size_t room)
+const char *sim_wrong_row(struct pav_volume *vol, u64 lba, sim_peek peek, char *text, size_t room)
 {
 	(void)vol;
 	(void)lba;
 	(void)peek;
-	(void)ctx;
 	(void)text;
 	(void)room;
 	return NULL;

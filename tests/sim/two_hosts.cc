@@ -330,6 +330,14 @@ void TwoHosts::must_have_lost(Host &h, const char *when)
 	tally_["two hosts: groups lost"]++;
 }
 
+// An open that has no other host to wait for: by its own word it waits @most_ns, and where nothing lingers it takes less than a fence in all.
+void TwoHosts::must_not_have_waited(const Host &h, uint64_t most_ns, const char *when)
+{
+	if (h.opening.waits > most_ns || (plan_.sticky.empty() && h.opening.took > fence()))
+		fail("%s: open %s takes %lu ms, %lu of them by its own word to wait", h.name.c_str(), when, h.opening.took / 1'000'000,
+		     h.opening.waits / 1'000'000);
+}
+
 // How long an open waits for the other host. How long it takes in all says little of that: replay takes what it takes, and code may linger in it.
 void TwoHosts::on_log(const char *text)
 {
@@ -636,9 +644,7 @@ TwoHosts::Host &TwoHosts::one_round(Host &owner)
 	case 1:
 		close(h);
 		must_open(o, rng_.percent(20), "after a close");
-		if (o.opening.waits || (plan_.sticky.empty() && o.opening.took > fence()))
-			fail("%s: open after a close takes %lu ms, %lu of them by its own word to wait", o.name.c_str(), o.opening.took / 1'000'000,
-			     o.opening.waits / 1'000'000);
+		must_not_have_waited(o, 0, "after a close");
 		tally_["two hosts: handed over"]++;
 		return o;
 	case 2:
@@ -655,9 +661,7 @@ TwoHosts::Host &TwoHosts::one_round(Host &owner)
 		die(h);
 		power_on(h);
 		must_open(h, false, "after its own death");
-		if (h.opening.waits > fence() / 2 || (plan_.sticky.empty() && h.opening.took > fence()))
-			fail("%s: open after its own death takes %lu ms, %lu of them by its own word to wait", h.name.c_str(), h.opening.took / 1'000'000,
-			     h.opening.waits / 1'000'000);
+		must_not_have_waited(h, fence() / 2, "after its own death");
 		tally_["two hosts: opened after a reboot"]++;
 		return h;
 	case 4:

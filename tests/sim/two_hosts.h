@@ -102,6 +102,7 @@ private:
 	void must_open(Host &h, bool takeover, const char *when);
 	void must_be_refused(Host &h, const char *when);
 	void must_have_lost(Host &h, const char *when);
+	void must_not_have_waited(const Host &h, uint64_t most_ns, const char *when);
 	void close(Host &h);
 	void read_back(Host &h);
 	uint64_t fence() const { return uint64_t{plan_.heartbeat_ms} * 1'000'000 * 8; }

@@ -324,7 +324,7 @@ World::Outcome World::check_counts()
 		done = load_.check_counts(idle);
 		// Where no drive lies about what it holds, all that is not known to be missing is there.
 		if (!plan_.secret_harm()) {
-			load_.check_rows([](void *, pav_dev *dev, u64 block) {
+			load_.check_rows([](pav_dev *dev, u64 block) {
 				const CellRef cell = dev->drive->peek(block);
 
 				return cell ? static_cast<const void *>(cell->data()) : nullptr;
