@@ -4,7 +4,8 @@
 
 Each mutant is one edit or a few: exact old text, new text. Only its own file is compiled anew (of a header: what includes it) and linked with the rest.
 As many are tried side by side as there are processors, each in a folder of its own.
-It meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner
+What caught it the last time, by the table in README.md, is tried first: mostly it still does. Else, and with --afresh, the hunt is on:
+it meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner
 stamp seeds of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/.
 Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources:
 --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
@@ -25,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CMAKE = ROOT / "build/cmake"
 WORK = ROOT / "build/mutants"
 RESULTS = ROOT / "build/mutants.json"
+README = ROOT / "tests/sim/README.md"
 OWNER = "kmod/group/owner.c"
 
 from mutant_list import LINGER, MUTANTS
@@ -108,10 +110,10 @@ def first_failure(binary, seeds, known, jobs, watchdog, more=None):
     return (said, reason(r.stderr)) if failed else (None, None)
 
 
-def first_story(binary):
-    """The first of the stories that ends otherwise, and how."""
+def first_story(binary, which="*"):
+    """The first of the stories that ends otherwise, of all or of those named, and how."""
     try:
-        r = run([f"{binary}.stories", "--gtest_brief=1"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
+        r = run([f"{binary}.stories", "--gtest_brief=1", f"--gtest_filter={which}"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
     except subprocess.TimeoutExpired:
         return "a story", "it does not end"
     if not r.returncode:
@@ -142,6 +144,29 @@ def first_test(binary):
             ("PASS_REGULAR_EXPRESSION" in want and not any(re.search(p, said, re.S) for p in want["PASS_REGULAR_EXPRESSION"]))
         if wrong or ("PASS_REGULAR_EXPRESSION" not in want and r.returncode):
             return "test " + test["name"], reason(said, "failed")
+    return None, None
+
+
+def last_time():
+    """What caught each the last time, {name: as told in the table}: README.md has it."""
+    rows = (line.split(" | ") for line in README.read_text().splitlines() if line.startswith("| ") and line.count(" | ") >= 3)
+    return {name.removeprefix("| "): by for name, _, by, *_ in rows}
+
+
+def again(binary, by, args):
+    """Does what caught it the last time do so again? It may not be there any more, or be something else by now."""
+    kind, _, rest = by.partition(" ")
+    if kind == "test":
+        return first_test(binary)
+    if kind.isdigit():
+        r = run([str(binary), "--seeds", "1", "--start", kind, "--tail", "0", "--watchdog", str(args.watchdog), *rest.split()])
+        return (int(kind) if not rest else by, reason(r.stderr)) if f"seed {kind} failed" in r.stderr else (None, None)
+    if kind == "state":
+        r = run([str(binary), "--exhaustive", "--state", rest])
+        gone = "is it of these sources?" in r.stderr
+        return (by, reason(r.stderr)) if not gone and (r.returncode < 0 or "FAILED:" in r.stderr) else (None, None)
+    if kind == "story" and rest != "crash":
+        return first_story(binary, rest)
     return None, None
 
 
@@ -209,7 +234,9 @@ def around(name, file, edits):
 
 def hunt(name, file, binary, where, known, args):
     """What catches the mutant first, and as what; None: nothing."""
-    seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
+    seed, why = again(binary, args.before.get(name, ""), args)
+    if seed is None:
+        seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
     if seed is None:
         seed, why = first_story(binary)
     if seed is None and where:
@@ -257,10 +284,12 @@ def main():
     ap.add_argument("--only", help="mutants whose name contains this")
     ap.add_argument("--part", default="1/1", help="K/N: every N-th mutant from the K-th on")
     ap.add_argument("--resume", action="store_true", help="leave out those with a result of these sources")
+    ap.add_argument("--afresh", action="store_true", help="hunt, whatever caught it the last time")
     ap.add_argument("--known", help="seeds that fail without a bug, separated by commas; default: found by running them all first")
     ap.add_argument("--check", action="store_true", help="only look whether each bug can still be put in")
     ap.add_argument("--table", action="store_true", help="only print the results there are, as the table for README.md")
     args = ap.parse_args()
+    args.before = {} if args.afresh else last_time()
     results = Results()
     part, parts = map(int, args.part.split("/"))
     mutants = [m for m in MUTANTS[part - 1::parts] if not args.only or args.only in m[0]]
