@@ -113,13 +113,15 @@ def first_failure(binary, seeds, known, jobs, watchdog, more=None):
 def first_story(binary, which="*"):
     """The first of the stories that ends otherwise, of all or of those named, and how."""
     try:
-        r = run([f"{binary}.stories", "--gtest_brief=1", f"--gtest_filter={which}"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
-    except subprocess.TimeoutExpired:
-        return "a story", "it does not end"
-    if not r.returncode:
-        return None, None
-    failed = re.findall(r"^\[  FAILED  \] (\S+)", r.stdout, re.M)
-    return "story " + (failed[0].rstrip(",") if failed else "crash"), reason(r.stderr, "it ends otherwise")
+        r = run([f"{binary}.stories", f"--gtest_filter={which}"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
+        if not r.returncode:
+            return None, None
+        said, why = r.stdout, reason(r.stderr, "it ends otherwise")
+    except subprocess.TimeoutExpired as e:
+        said, why = (e.stdout or b"").decode(errors="replace"), "it does not end"
+    # Of one that ends the program, or never ends, nothing is said but that it began.
+    named = re.findall(r"^\[  FAILED  \] ([^\s,]+)", said, re.M) or re.findall(r"^\[ RUN      \] (\S+)", said, re.M)[-1:]
+    return f"story {named[0] if named else 'crash'}", why
 
 
 def first_state(binary, minutes, jobs):
