@@ -155,19 +155,19 @@ def last_time():
     return {name.removeprefix("| "): by for name, _, by, *_ in rows}
 
 
-def again(binary, by, args):
+def again(binary, by, known, args):
     """Does what caught it the last time do so again? It may not be there any more, or be something else by now."""
     kind, _, rest = by.partition(" ")
     if kind == "test":
         return first_test(binary)
-    if kind.isdigit():
-        r = run([str(binary), "--seeds", "1", "--start", kind, "--tail", "0", "--watchdog", str(args.watchdog), *rest.split()])
-        return (int(kind) if not rest else by, reason(r.stderr)) if f"seed {kind} failed" in r.stderr else (None, None)
+    if kind.isdigit() and (rest or int(kind) not in known):
+        seed, why = first_failure(binary, 1, known, args.jobs, args.watchdog, ["--start", kind, *rest.split()])
+        return (by, why) if seed else (None, None)
     if kind == "state":
         r = run([str(binary), "--exhaustive", "--state", rest])
         gone = "is it of these sources?" in r.stderr
         return (by, reason(r.stderr)) if not gone and (r.returncode < 0 or "FAILED:" in r.stderr) else (None, None)
-    if kind == "story" and rest != "crash":
+    if kind == "story":
         return first_story(binary, rest)
     return None, None
 
@@ -236,7 +236,7 @@ def around(name, file, edits):
 
 def hunt(name, file, binary, where, known, args):
     """What catches the mutant first, and as what; None: nothing."""
-    seed, why = again(binary, args.before.get(name, ""), args)
+    seed, why = again(binary, args.before.get(name, ""), known, args)
     if seed is None:
         seed, why = first_failure(binary, min(args.seeds, 100), known, args.jobs, args.watchdog)
     if seed is None:
