@@ -280,6 +280,21 @@ static bool closed(struct pav_log *log, u32 seg, enum pav_segment_state state)
 	return is;
 }
 
+/* Are stripes of metadata on their way to @seg? Of data, that is told by the replay list: only a checkpoint takes a segment off it, and waits for all stripes before. */
+static bool in_flight(struct pav_log *log, u32 seg)
+{
+	struct pav_stream *s = &log->streams[log->nstreams];
+	const struct pav_stripe *st;
+	unsigned long flags;
+	bool found = false;
+
+	spin_lock_irqsave(&s->lock, flags);
+	list_for_each_entry(st, &s->flight, link)
+		found |= st->seg == seg;
+	spin_unlock_irqrestore(&s->lock, flags);
+	return found;
+}
+
 bool pav_log_hold(struct pav_log *log, u32 seg)
 {
 	struct pav_segment *s = &log->seg[seg];
@@ -288,7 +303,7 @@ bool pav_log_hold(struct pav_log *log, u32 seg)
 
 	spin_lock_irqsave(&log->lock, flags);
 	/* What nothing is alive in may be about to be freed already. */
-	held = (s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && atomic_read(&s->live) && is_closed(log, seg);
+	held = (s->state == PAV_SEG_DATA || s->state == PAV_SEG_META) && atomic_read(&s->live) && is_closed(log, seg) && !in_flight(log, seg);
 	if (held)
 		s->held = true;
 	spin_unlock_irqrestore(&log->lock, flags);
