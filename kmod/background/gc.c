@@ -225,7 +225,7 @@ static void try_all_again(struct pav_gc *gc)
  * Does it help? What is moved may take as much as is won, as it can where few drives are left. Progress is when users have written a segment, or the pool
  * is larger than it has been since they had.
  */
-static bool in_vain(struct pav_gc *gc)
+static bool in_vain(struct pav_gc *gc, unsigned int patience)
 {
 	u64 written = atomic64_read(&gc->log->data_cells);
 	s64 pool = pav_log_pool(gc->log);
@@ -235,11 +235,13 @@ static bool in_vain(struct pav_gc *gc)
 		gc->best = pool;
 		gc->vain = 0;
 	}
-	return gc->vain > max_t(u32, PAV_GC_VAIN, gc->g->segments);
+	return gc->vain > patience;
 }
 
-/* True: there is nothing more to be had. */
-static bool collect(struct pav_gc *gc)
+/*
+ * Empties victims until the pool holds @goal segments and nobody waits, or @patience of them did nobody any good. True: there is nothing more to be had.
+ */
+static bool collect(struct pav_gc *gc, s64 goal, unsigned int patience)
 {
 	unsigned int emptied = 0, won = 0;	/* since the last checkpoint; since all were last tried */
 	bool idle = false;
@@ -248,7 +250,8 @@ static bool collect(struct pav_gc *gc)
 	/* Who waits may wait for what only another attempt can tell. */
 	if (READ_ONCE(gc->log->starved))
 		gc->vain = 0;
-	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && pav_log_gc_wanted(gc->log) && !in_vain(gc)) {
+	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && (pav_log_users_wait(gc->log) || pav_log_pool(gc->log) < goal) &&
+	       !in_vain(gc, patience)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
 		/* A mutex may be taken again before who waits for it wakes. */
@@ -285,12 +288,32 @@ static bool collect(struct pav_gc *gc)
 		pav_map_room(gc->map);
 	else if (emptied && (READ_ONCE(gc->log->starved) || READ_ONCE(gc->log->full)))
 		bring_segments(gc);
-	return in_vain(gc);
+	return in_vain(gc, patience);
 }
 
 static bool may_evacuate(struct pav_gc *gc)
 {
-	return !READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && !pav_log_gc_wanted(gc->log) && pav_log_evacuation_room(gc->log);
+	return !READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && !pav_log_users_wait(gc->log) && pav_log_pool(gc->log) >= pav_log_evacuation_pool(gc->log);
+}
+
+/*
+ * There is something to evacuate, and may be no room for it. Then the collector wins some, and a little more than that: where stripes are narrower now, what is moved
+ * takes more than it leaves. False: not now; and if it was in vain, not the next time either.
+ */
+static bool make_room(struct pav_gc *gc)
+{
+	if (may_evacuate(gc) || pav_now_ns() < gc->evacuate_ns)
+		return may_evacuate(gc);
+	pav_reached("garbage collector made room to evacuate");
+	gc->vain = 0;
+	gc->best = pav_log_pool(gc->log);
+	collect(gc, pav_log_evacuation_pool(gc->log) + PAV_GC_BATCH, PAV_GC_VAIN);
+	if (may_evacuate(gc)) {
+		gc->evacuate_vain = 0;
+		return true;
+	}
+	gc->evacuate_ns = pav_now_ns() + (PAV_GC_AGAIN_NS << min(gc->evacuate_vain++, 10u));
+	return false;
 }
 
 /* Moves what lies where it should not, while nobody waits for room, and a pass over all of it leaves less than there was. */
@@ -301,12 +324,12 @@ static void evacuate(struct pav_gc *gc)
 	s64 seg;
 
 	/* What streams are at can be moved once they have left it, and the replay list has let go of it. */
-	if (may_evacuate(gc) && (pav_log_misplaced(gc->log, PAV_SEG_DATA) || pav_log_misplaced(gc->log, PAV_SEG_META)) &&
+	if ((pav_log_misplaced(gc->log, PAV_SEG_DATA) || pav_log_misplaced(gc->log, PAV_SEG_META)) && make_room(gc) &&
 	    pav_checkpoint_leave_segments(gc->ckpt, false))
 		return;
 	/* Data; then metadata, which checkpoints move. */
-	for (state = PAV_SEG_DATA; state <= PAV_SEG_META && may_evacuate(gc); state++) {
-		for (left = ~0U, now = pav_log_misplaced(gc->log, state); now && now < left && may_evacuate(gc); now = pav_log_misplaced(gc->log, state)) {
+	for (state = PAV_SEG_DATA; state <= PAV_SEG_META; state++) {
+		for (left = ~0U, now = pav_log_misplaced(gc->log, state); now && now < left && make_room(gc); now = pav_log_misplaced(gc->log, state)) {
 			unsigned int emptied = 0;
 
 			left = now;
@@ -373,7 +396,7 @@ static void gc_work(struct pav_work *work)
 
 	if (is_hopeless(gc)) {
 		give_up(gc);
-	} else if (collect(gc)) {
+	} else if (collect(gc, gc->log->reserve_target, max_t(u32, PAV_GC_VAIN, gc->g->segments))) {
 		try_later(gc);
 		give_up(gc);
 	} else {

@@ -68,6 +68,8 @@ struct pav_gc {
 	unsigned int hopeless;		/* … so often since */
 	u64 again_ns;
 	struct pav_gc_facts gave_up;
+	u64 evacuate_ns;		/* until then no room is made for evacuation: that was in vain, so often in a row: */
+	unsigned int evacuate_vain;
 	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
 	struct pav_cell_asleep asleep;
 

@@ -240,16 +240,25 @@ void pav_log_close_segment(struct pav_stream *s)
 
 void pav_log_leave_segments(struct pav_log *log, bool all)
 {
-	unsigned int i;
+	unsigned int dropped = 0, i;
 	unsigned long flags;
 
 	/* What is set aside for metadata holds nothing yet: of a drive that is there again it lacks nothing, and no rebuilding could tell. */
 	spin_lock_irqsave(&log->lock, flags);
-	for (i = 0; i < log->g->segments; i++)
-		if (log->seg[i].prepared && READ_ONCE(log->g->lacks[i])) {
+	for (i = 0; i < log->g->segments; i++) {
+		if (!log->seg[i].prepared)
+			continue;
+		if (!pav_group_usable(log->g, log->seg[i].set->members) && log->free > pav_log_data_keep(log) + dropped) {
+			/* Nor will anything: the next checkpoint finds it dead. There is room for that without it. */
+			pav_reached("segment set aside on drives that are gone");
+			log->seg[i].prepared = false;
+			log->meta_ready--;
+			dropped++;
+		} else if (READ_ONCE(log->g->lacks[i])) {
 			pav_reached("nothing is lacking where nothing lies");
 			pav_log_lack(log, i, ~READ_ONCE(log->g->gone), 0);
 		}
+	}
 	spin_unlock_irqrestore(&log->lock, flags);
 	for (i = 0; i <= log->nstreams; i++) {
 		struct pav_stream *s = &log->streams[i];

@@ -313,7 +313,8 @@ bool pav_log_gc_wanted(struct pav_log *log);	/* that is few, or users wait */
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
 /* The closed data segment of which most lies on drives that are gone or about to leave, none of @but; -1: none does. */
 s64 pav_log_evacuee(struct pav_log *log, const unsigned long *but);
-bool pav_log_evacuation_room(struct pav_log *log);	/* … and is there room enough for moving it, so that nobody is kept waiting? */
+/* What the pool is to hold for that, so that nobody is kept waiting, and room for checkpoints is left when all has been moved. Any context. */
+s64 pav_log_evacuation_pool(struct pav_log *log);
 /* Segments in @state that lie there. Of metadata, checkpoints empty them. */
 u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */

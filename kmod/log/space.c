@@ -438,17 +438,12 @@ s64 pav_log_evacuee(struct pav_log *log, const unsigned long *but)
 	return found;
 }
 
-bool pav_log_evacuation_room(struct pav_log *log)
+s64 pav_log_evacuation_pool(struct pav_log *log)
 {
 	/* Once nothing lies on lost drives any more, two others may be lost: checkpoints need more rows then. */
 	u64 worst = margin_at_worst(log, 0, 0), more = worst > log->meta_worst ? 2 * (worst - log->meta_worst) : 0;
-	unsigned long flags;
-	bool room;
 
-	spin_lock_irqsave(&log->lock, flags);
-	room = log->free > pav_log_data_keep(log) + log->reserve_target + DIV_ROUND_UP_ULL(more, log->g->segment_blocks);
-	spin_unlock_irqrestore(&log->lock, flags);
-	return room;
+	return log->reserve_target + 1 + DIV_ROUND_UP_ULL(more, log->g->segment_blocks);
 }
 
 u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state)
