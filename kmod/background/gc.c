@@ -20,19 +20,21 @@ static void move_done(struct pav_req *req)
 /* Sends what was gathered, and waits until it is there. */
 static void send_moves(struct pav_gc *gc)
 {
-	struct pav_stream *s = &gc->log->streams[gc->log->nstreams - 1];
 	unsigned int i, n = gc->moves;
 
 	if (!n)
 		return;
 	gc->moves = 0;
+	/* Who is left without a claim comes late, and fills no stripe. Checkpoints bring some when a quarter is left; this may take more than that at once. */
+	if (n > gc->map->claim_limit / 4 && n > pav_map_claims_left(gc->map)) {
+		pav_reached("checkpoint before cells are moved");
+		pav_checkpoint_run(gc->ckpt);
+	}
 	init_completion(&gc->all);
 	atomic_set(&gc->pending, n + 1);
-	/* One stripe, not many: the stream is to wait for the last of them. */
-	pav_log_begin_batch(s);
+	pav_map_begin_moves(gc->map, n);
 	for (i = 0; i < n; i++)
 		pav_map_move(&gc->move[i]);
-	pav_log_end_batch(s);
 	if (!atomic_dec_and_test(&gc->pending))
 		wait_for_completion(&gc->all);
 }
@@ -429,8 +431,18 @@ void pav_gc_barrier(struct pav_gc *gc)
 	atomic_dec(&gc->waiting);
 }
 
+/* Cells that fill stripes, or at least rows, and as many as a small cache has claims for. */
+static unsigned int batch(const struct pav_gc *gc)
+{
+	unsigned int k = gc->g->data_drives, stripe = min_t(u32, k * gc->log->max_rows, PAV_STRIPE_MAX_CELLS) - 1;
+	unsigned int n = min_t(unsigned int, PAV_GC_MOVES, pav_map_write_claims(gc->map));
+
+	return n >= stripe ? n - n % stripe : n >= k ? n - (n + 1) % k : n;
+}
+
 void pav_gc_start(struct pav_gc *gc)
 {
+	gc->batch = batch(gc);
 	gc->ckpt->gc = gc;
 	WRITE_ONCE(gc->off, false);
 	WRITE_ONCE(gc->ckpt->gc_want, pav_gc_want);
@@ -448,10 +460,9 @@ void pav_gc_stop(struct pav_gc *gc)
 
 int pav_gc_init(struct pav_gc *gc, struct pav_checkpoint *ckpt)
 {
-	unsigned int i, room = min_t(u32, ckpt->g->data_drives * ckpt->log->max_rows, PAV_STRIPE_MAX_CELLS) - 1;
+	unsigned int i;
 
 	gc->ckpt = ckpt;
-	gc->batch = PAV_GC_MOVES - PAV_GC_MOVES % room;
 	gc->g = ckpt->g;
 	gc->log = ckpt->log;
 	gc->map = ckpt->map;

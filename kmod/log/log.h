@@ -58,6 +58,7 @@ struct pav_move {
 	const void *buf;		/* stable until done */
 	u64 loc;			/* where it lies: is that not so any more when its turn comes, then it is not moved, -ESTALE */
 	u32 birth;			/* remains what it was */
+	bool coming;			/* the stream waits for it; the map's own */
 	void *ctx;
 };
 #define PAV_REQ_MOVE	(PAV_UNMAP + 2)
@@ -231,6 +232,12 @@ void pav_log_lack_in_use(struct pav_log *log, u32 seg, u64 slots);	/* the same, 
  */
 bool pav_log_hold(struct pav_log *log, u32 seg);
 void pav_log_let_go(struct pav_log *log, u32 seg);
+/* Where moves go. */
+static inline struct pav_stream *pav_log_gc_stream(struct pav_log *log)
+{
+	return &log->streams[log->nstreams - 1];
+}
+
 /* May the stream write on to its segment? Not if a drive has gone, nor if a drive that is there lacks some of it. With the turn. */
 bool pav_log_seg_usable(const struct pav_stream *s);
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);

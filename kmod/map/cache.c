@@ -565,7 +565,7 @@ static bool claim(struct pav_map *map, struct pav_node *n, unsigned int limit)
 
 bool pav_node_claim(struct pav_map *map, struct pav_node *n)
 {
-	return claim(map, n, map->claim_limit - pav_map_control_claims(map));
+	return claim(map, n, pav_map_write_claims(map));
 }
 
 bool pav_node_claim_control(struct pav_map *map, struct pav_node *n)

@@ -140,6 +140,8 @@ struct pav_map {
 	unsigned int epoch;		/* readers: which count to use */
 	struct { atomic_t n[2]; u8 pad[56]; } readers[PAV_READER_LANES];
 
+	atomic_t coming;		/* moves that are neither in the log yet nor turned away: the stream waits for them */
+
 	void (*want_checkpoint)(void *ctx);
 	void *ctx;
 
@@ -203,6 +205,17 @@ static inline unsigned int pav_map_control_claims(const struct pav_map *map)
 {
 	return clamp_t(unsigned int, map->claim_limit / 16, 4, 64);
 }
+/* Claims that writes and moves may take in all, and now. */
+static inline unsigned int pav_map_write_claims(const struct pav_map *map)
+{
+	return map->claim_limit - pav_map_control_claims(map);
+}
+static inline unsigned int pav_map_claims_left(const struct pav_map *map)
+{
+	unsigned int taken = atomic_read(&map->claimed), all = pav_map_write_claims(map);
+
+	return all - min(all, taken);
+}
 /* Node's lock held. True: there is a claim to be had, tell by pav_map_room(). */
 bool pav_node_unclaim_if_idle(struct pav_map *map, struct pav_node *n);
 /* To be called before @n's data is changed, node's lock held, claimed. False: no shadow left, ask again after room. Marks it dirty. */
@@ -226,7 +239,12 @@ void pav_map_wait_readers(struct pav_map *map);
 
 /* Where cell @lba lies: location (0: nowhere, or the map cannot be read), sum and birth. Process context. */
 u64 pav_map_lookup(struct pav_volume *vol, u64 lba, u32 *crc, u32 *birth);
-/* For the garbage collector. @m: vol, lba, buf, loc, birth and req.done are set. Ends as a write does; -ESTALE: it lies elsewhere by now, or will soon. */
+/*
+ * For the garbage collector. @n moves will come: they go to their stream together, to fill stripes, however late the map's nodes for some of them are loaded. Who
+ * must wait for a claim is not waited for.
+ */
+void pav_map_begin_moves(struct pav_map *map, unsigned int n);
+/* @m: vol, lba, buf, loc, birth and req.done are set. Ends as a write does; -ESTALE: it lies elsewhere by now, or will soon. */
 void pav_map_move(struct pav_move *m);
 /* Counts cells of @vol that are mapped. */
 static inline void pav_map_mapped(struct pav_volume *vol, s64 delta)

@@ -11,6 +11,11 @@ static void write_walk(struct pav_waiter *w);
 static void write_again(struct pav_waiter *w);
 static void admit_again(struct pav_waiter *w);
 
+static bool is_move(const struct pav_req *req)
+{
+	return (unsigned int)req->op == PAV_REQ_MOVE;
+}
+
 enum enter { ENTER_IN, ENTER_HOLD, ENTER_CLAIM };
 
 /* Counts a request that is admitted to @leaf, which may be dirty from then on; or tells what it must wait for. Leaf's lock held. */
@@ -58,7 +63,7 @@ static void write_let_go(struct pav_req *req)
 	bitmap_clear(leaf->busy, req->lba % PAV_LEAF_ENTRIES, req->cells);
 	atomic64_sub(req->promised, &map->promised);
 	list_splice_init(&leaf->blocked, &blocked);
-	room = leave(map, leaf, (unsigned int)req->op == PAV_REQ_MOVE);
+	room = leave(map, leaf, is_move(req));
 	spin_unlock_irqrestore(&leaf->lock, flags);
 	if (room)
 		pav_map_room(map);
@@ -118,12 +123,45 @@ static bool moved_already(const struct pav_req *req, const struct pav_node *leaf
 	return le64_to_cpu(e->loc) != m->loc || le32_to_cpu(e->birth) != m->birth;
 }
 
+/* ---- moves that are on their way to the log ---- */
+
+/* @req is not on its way to the log any more. True: it was the last that the stream waits for. */
+static bool last_coming(struct pav_req *req)
+{
+	struct pav_move *m = container_of(req, struct pav_move, req);
+
+	if (!is_move(req) || !m->coming)
+		return false;
+	m->coming = false;
+	return atomic_dec_and_test(&req->vol->map->coming);
+}
+
+/* It will not be in the log, or not soon. */
+static void turned_away(struct pav_req *req)
+{
+	if (last_coming(req))
+		pav_log_end_batch(pav_log_gc_stream(req->vol->map->log));
+}
+
+static void end_unlogged(struct pav_req *req, int error)
+{
+	turned_away(req);
+	req->error = error;
+	req->done(req);
+}
+
 /* Ends a request that is not in the log; it holds the leaf but for a look. */
 static void refuse(struct pav_req *req, struct pav_node *leaf, int error)
 {
 	pav_node_put_look(leaf);
-	req->error = error;
-	req->done(req);
+	end_unlogged(req, error);
+}
+
+static void wait_claim(struct pav_req *req)
+{
+	turned_away(req);
+	req->wait.fn = write_again;
+	pav_map_wait_claim(req->vol->map, &req->wait);
 }
 
 /* The leaf is in memory and pinned. Lets the request into the log, or has it wait its turn. */
@@ -135,7 +173,7 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	unsigned long flags;
 	enum walk walk;
 	enum enter in;
-	bool blocked, move = (unsigned int)req->op == PAV_REQ_MOVE;
+	bool blocked, last, move = is_move(req);
 
 	req->leaf = leaf;
 	spin_lock_irqsave(&leaf->lock, flags);
@@ -173,11 +211,12 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 			return;
 		}
 		pav_node_put_look(leaf);
-		req->wait.fn = write_again;
-		if (in == ENTER_HOLD)
+		if (in == ENTER_CLAIM) {
+			wait_claim(req);
+		} else {
+			req->wait.fn = write_again;
 			pav_map_wait_hold(map, &req->wait);
-		else
-			pav_map_wait_claim(map, &req->wait);
+		}
 		return;
 	}
 	if (req->op == PAV_WRITE && !promise(req, leaf)) {
@@ -189,7 +228,11 @@ static void admit(struct pav_req *req, struct pav_node *leaf)
 	bitmap_set(leaf->busy, first, req->cells);
 	spin_unlock_irqrestore(&leaf->lock, flags);
 	atomic_set(&req->pending, req->op == PAV_UNMAP ? 1 : req->cells);
+	/* Once it is in the log it may be over, and be gone. */
+	last = last_coming(req);
 	pav_log_submit(map->log, req, req->hint);
+	if (last)
+		pav_log_end_batch(pav_log_gc_stream(map->log));
 }
 
 static void admit_again(struct pav_waiter *w)
@@ -221,13 +264,11 @@ static void write_walk(struct pav_waiter *w)
 	case WALK_WAIT:
 		return;
 	case WALK_CLAIM:
-		req->wait.fn = write_again;
-		pav_map_wait_claim(req->vol->map, &req->wait);
+		wait_claim(req);
 		return;
 	case WALK_ERROR:
 	case WALK_NO_SPACE:
-		req->error = walk == WALK_ERROR ? -EIO : -ENOSPC;
-		req->done(req);
+		end_unlogged(req, walk == WALK_ERROR ? -EIO : -ENOSPC);
 		return;
 	case WALK_NONE:
 		if (req->op == PAV_UNMAP) {
@@ -237,8 +278,7 @@ static void write_walk(struct pav_waiter *w)
 			return;
 		}
 		/* Of what was to be moved nothing is left. */
-		req->error = -ESTALE;
-		req->done(req);
+		end_unlogged(req, -ESTALE);
 		return;
 	case WALK_FOUND:
 		admit(req, leaf);
@@ -290,8 +330,15 @@ void pav_map_write(struct pav_req *req)
 	write_walk(&req->wait);
 }
 
+void pav_map_begin_moves(struct pav_map *map, unsigned int n)
+{
+	atomic_set(&map->coming, n);
+	pav_log_begin_batch(pav_log_gc_stream(map->log));
+}
+
 void pav_map_move(struct pav_move *m)
 {
+	m->coming = true;
 	m->req.op = (enum pav_req_op)PAV_REQ_MOVE;
 	m->req.cells = 1;
 	write_begin(&m->req);
@@ -345,7 +392,7 @@ static bool applied(struct pav_req *req, const struct pav_stripe *st, u64 lba, u
 	ok = pav_node_change(req->vol->map, leaf);
 	if (ok)
 		gained = apply_entries(req->vol, leaf, req->op == PAV_UNMAP ? NULL : st, lba, cell, n,
-				       (unsigned int)req->op == PAV_REQ_MOVE ? container_of(req, struct pav_move, req)->birth : req->vol->map->log->birth);
+				       is_move(req) ? container_of(req, struct pav_move, req)->birth : req->vol->map->log->birth);
 	/* A promise kept: not to be counted twice, or the last that fits would be refused. */
 	if (req->op == PAV_WRITE && gained > 0) {
 		req->promised -= gained;
