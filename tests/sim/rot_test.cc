@@ -43,9 +43,14 @@ protected:
 			}
 		return found;
 	}
-	// One byte of each is another from now on.
+	bool busy() const
+	{
+		return std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->commands_in_flight() > 0; });
+	}
+	// One byte of each is another from now on. Nobody reads or writes meanwhile.
 	void rot(const std::vector<Place> &places)
 	{
+		run_until([this] { return !busy(); });
 		for (unsigned int drive = 0; drive < drives_.size(); drive++) {
 			std::vector<CellRef> content = drives_[drive]->snapshot();
 
@@ -131,11 +136,9 @@ TEST_F(RotInScrub, OneThatIsAskedForAnewBeginsAnew)
 		ASSERT_TRUE(task.running);
 	}
 	const std::vector<Place> places = headers(false);
-	const auto busy = [&] { return std::any_of(drives_.begin(), drives_.end(), [](const auto &drive) { return drive->commands_in_flight() > 0; }); };
 
-	run_until([&] { return !busy(); });
 	rot(places);
-	run_until(busy);	// it reads the next segment
+	run_until([this] { return busy(); });	// it reads the next segment
 	as_process([&] {
 		ASSERT_EQ(pav_engine_scrub(engine_, false, &err), 0) << err.text;
 		ASSERT_EQ(pav_engine_scrub(engine_, true, &err), 0) << err.text;

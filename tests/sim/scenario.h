@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // For tests that tell one story each: a group with one volume on simulated drives, in a machine whose power can be cut. What is written is remembered, and
-// verify() reads all of it back. No chance is involved but how long things take.
+// verify() reads all of it back. Chance decides how long things take, and little else; PAV_CHANCE=N in the environment makes it another (1).
 #pragma once
 
 #include "host.h"
@@ -296,7 +296,7 @@ protected:
 		std::string text;
 	};
 
-	Rng rng_{1};
+	Rng rng_{chance()};
 	Trace trace_;
 	std::unique_ptr<Machine> machine_;
 	std::vector<std::unique_ptr<Drive>> drives_;
@@ -313,6 +313,12 @@ protected:
 	bool in_threads_ = false;	// requests come from threads, which can be put aside
 
 private:
+	static uint64_t chance()
+	{
+		const char *chance = std::getenv("PAV_CHANCE");
+
+		return chance ? std::strtoull(chance, nullptr, 10) : 1;
+	}
 	std::vector<pav_drive_arg> members(const std::set<unsigned int> &absent)
 	{
 		std::vector<pav_drive_arg> args;

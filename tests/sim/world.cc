@@ -77,13 +77,6 @@ bool World::checkpoints_may_be_refused() const
 	return lost_third_ || drives_come_and_go(engine_);
 }
 
-// In the smallest groups, with segments of a few rows and a map that is as large as the data, moving may take up all that it wins (DESIGN.md, "Why it cannot
-// lock up"). The engine says so.
-bool World::overwrites_may_be_refused() const
-{
-	return drives_are_lost() || reached("garbage collector gave up");
-}
-
 // ---- lives ----
 
 void World::power_on(bool may_fail_allocations)
@@ -347,6 +340,8 @@ World::Outcome World::close()
 	if (run_until("the last requests", [this] { return load_.quiet(); }) == Outcome::cut)
 		return Outcome::cut;
 	if (!lost_third_ && check_counts() == Outcome::cut)
+		return Outcome::cut;
+	if (rng_.percent(30) && redundancy_comes_back() == Outcome::cut)
 		return Outcome::cut;
 	const Outcome outcome = as_process("close", [&] {
 		check_drives();

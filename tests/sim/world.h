@@ -36,7 +36,6 @@ protected:
 	bool no_space_is_legal() const override;
 	bool drives_are_lost() const override { return harmed_ || lost_third_; }
 	bool checkpoints_may_be_refused() const override;
-	bool overwrites_may_be_refused() const override;
 	bool any_error_is_legal() const override { return lost_third_; }
 
 	// ---- lives ----
@@ -51,6 +50,7 @@ protected:
 	Outcome open(const std::vector<unsigned int> &absent, bool may_refuse = false);
 	Outcome read_back();
 	Outcome check_counts();
+	Outcome redundancy_comes_back();
 	Outcome close();
 	void users_work(const char *what, uint64_t goal);
 	void life(bool last);

@@ -218,6 +218,55 @@ void World::make_whole()
 
 namespace {
 
+// Members that work, and stay.
+unsigned int working(pav_engine *engine)
+{
+	unsigned int n = 0;
+
+	for (unsigned int slot = 0; slot < PAV_MAX_DRIVES; slot++) {
+		struct pav_drive_info info {};
+
+		n += !pav_engine_drive_info(engine, slot, &info) && info.state == PAV_DRIVE_ACTIVE;
+	}
+	return n;
+}
+
+}  // namespace
+
+// Nobody is at work, and nothing fails any more. Then what lacks drives is rebuilt, or written anew to those that are left, if there is room: not only when users write.
+World::Outcome World::redundancy_comes_back()
+{
+	struct pav_group_info info {};
+	bool can = false;
+
+	if (lost_third_ || plan_.secret_harm() || pav_evacuate_delay)
+		return Outcome::ok;
+	for (const unsigned int s : suspects_)
+		drives_[s]->rates = {};
+	ending_faults_ = true;
+	const Outcome outcome = as_process("redundancy comes back", [&] {
+		const uint64_t enough = machine_->now_ns() + patience_ns() / 2;
+
+		for (;;) {
+			pav_engine_info(engine_, &info);
+			can = info.state != PAV_GROUP_FAULTED && working(engine_) >= 4 && info.used_cells < info.capacity_cells / 8 * 7;
+			if (!info.missing || info.state == PAV_GROUP_FAULTED || machine_->now_ns() > enough)
+				return;
+			machine_->sleep_ns(50'000'000);
+		}
+	});
+
+	ending_faults_ = false;
+	if (outcome == Outcome::ok) {
+		tally_[info.missing ? "redundancy not back" : "redundancy back"]++;
+		if (info.missing && can)
+			fail("some of it lacks %u drives and stays so, and %llu of %llu cells are free", info.missing, info.free_cells, info.capacity_cells);
+	}
+	return outcome;
+}
+
+namespace {
+
 // Does the group do without a drive, or is one being rebuilt? @info: what it says of itself.
 bool lacks_drives(pav_engine *engine, pav_group_info &info)
 {
