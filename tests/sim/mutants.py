@@ -6,7 +6,7 @@ Each mutant is one edit or a few: exact old text, new text. Only its own file is
 As many are tried side by side as there are processors, each in a folder of its own.
 What caught it the last time, by the table in README.md, is tried first: mostly it still does. Else, and with --afresh, the hunt is on:
 it meets a few seeds, the stories told one by one (scenario_test), seeds that linger around the bug, or where LINGER says that its race is; of the owner
-stamp seeds of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/.
+stamp seeds of two hosts; then all seeds, the exhaustive mode, and what `make test` has besides: simulations of a full group, and the unit tests of raid6/; at last the stories with other chance.
 Seeds that fail without any bug are left out, so that they catch nothing by accident. Results are kept in build/mutants.json, for these very sources:
 --resume goes on where an earlier run stopped, --part 2/5 runs a fifth of the list. Ends with 1 if a mutant survived or an old text is not there any more.
 """
@@ -28,6 +28,7 @@ WORK = ROOT / "build/mutants"
 RESULTS = ROOT / "build/mutants.json"
 README = ROOT / "tests/sim/README.md"
 OWNER = "kmod/group/owner.c"
+OTHER_CHANCES = (2, 3, 4)  # of the stories; as in CMakeLists.txt
 
 from mutant_list import LINGER, MUTANTS
 
@@ -110,10 +111,10 @@ def first_failure(binary, seeds, known, jobs, watchdog, more=None):
     return (said, reason(r.stderr)) if failed else (None, None)
 
 
-def first_story(binary, which="*"):
+def first_story(binary, which="*", chance=1):
     """The first of the stories that ends otherwise, of all or of those named, and how."""
     try:
-        r = run([f"{binary}.stories", f"--gtest_filter={which}"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
+        r = run(["env", f"PAV_CHANCE={chance}", f"{binary}.stories", f"--gtest_filter={which}"], timeout=300)  # alone they take half a minute; others run beside them, and who is slow is not killed
         if not r.returncode:
             return None, None
         said, why = r.stdout, reason(r.stderr, "it ends otherwise")
@@ -121,7 +122,7 @@ def first_story(binary, which="*"):
         said, why = (e.stdout or b"").decode(errors="replace"), "it does not end"
     # Of one that ends the program, or never ends, nothing is said but that it began.
     named = re.findall(r"^\[  FAILED  \] ([^\s,]+)", said, re.M) or re.findall(r"^\[ RUN      \] (\S+)", said, re.M)[-1:]
-    return f"story {named[0] if named else 'crash'}", why
+    return f"story {named[0] if named else 'crash'}" + (f" with chance {chance}" if chance != 1 else ""), why
 
 
 def first_state(binary, minutes, jobs):
@@ -168,7 +169,8 @@ def again(binary, by, known, args):
         gone = "is it of these sources?" in r.stderr
         return (by, reason(r.stderr)) if not gone and (r.returncode < 0 or "FAILED:" in r.stderr) else (None, None)
     if kind == "story":
-        return first_story(binary, rest)
+        which, _, chance = rest.partition(" with chance ")
+        return first_story(binary, which, int(chance or 1))
     return None, None
 
 
@@ -251,6 +253,9 @@ def hunt(name, file, binary, where, known, args):
         seed, why = first_state(binary, args.minutes, args.jobs)
     if seed is None and args.minutes:
         seed, why = first_test(binary)
+    for chance in OTHER_CHANCES:
+        if seed is None:
+            seed, why = first_story(binary, chance=chance)
     return seed, why
 
 
