@@ -25,7 +25,8 @@ cppcheck=(cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,pe
 echo "cppcheck, C++"
 mapfile -t sources < <(git ls-files 'raid6/*.cpp' 'configfs_tools/*.cpp' 'userland/*.cpp' 'tests/*.cc' 'tests/*.cpp')
 mkdir -p "$stamps/cpp" "$stamps/c"
-"${cppcheck[@]}" --std=c++20 --cppcheck-build-dir="$stamps/cpp" --library=googletest "${sources[@]}" || failed=1
+# Its own idea of that macro fails where a suite has no prefix; and where one macro is told, all are to be.
+"${cppcheck[@]}" --std=c++20 --cppcheck-build-dir="$stamps/cpp" --library=googletest -D'INSTANTIATE_TEST_SUITE_P(...)=' -D__x86_64__=1 "${sources[@]}" || failed=1
 
 echo "cppcheck, the engine"
 mapfile -t engine < <(git ls-files 'kmod/engine*.c' 'kmod/format/*.c' 'kmod/map/*.c' 'kmod/log/*.c' 'kmod/group/*.c' 'kmod/drive/*.c' \

@@ -62,7 +62,7 @@ static void gather(struct pav_gc *gc, struct pav_volume *vol, u64 lba, u64 loc, 
  */
 static void pace(struct pav_gc *gc, u32 row)
 {
-	s64 pool = pav_log_pool(gc->log), target = gc->log->reserve_target;
+	s64 pool = pav_log_pool(gc->log), target = gc->goal;
 	u64 due = gc->gain * row / gc->g->segment_blocks;
 
 	if (pool >= target)
@@ -227,7 +227,7 @@ static void try_all_again(struct pav_gc *gc)
  * Does it help? What is moved may take as much as is won, as it can where few drives are left. Progress is when users have written a segment, or the pool
  * is larger than it has been since they had.
  */
-static bool in_vain(struct pav_gc *gc, unsigned int patience)
+static bool in_vain(struct pav_gc *gc)
 {
 	u64 written = atomic64_read(&gc->log->data_cells);
 	s64 pool = pav_log_pool(gc->log);
@@ -237,23 +237,22 @@ static bool in_vain(struct pav_gc *gc, unsigned int patience)
 		gc->best = pool;
 		gc->vain = 0;
 	}
-	return gc->vain > patience;
+	return gc->vain > max_t(u32, PAV_GC_VAIN, gc->g->segments);
 }
 
-/*
- * Empties victims until the pool holds @goal segments and nobody waits, or @patience of them did nobody any good. True: there is nothing more to be had.
- */
-static bool collect(struct pav_gc *gc, s64 goal, unsigned int patience)
+/* Empties victims, @most of them, until the pool holds @goal segments and nobody waits. True: there is nothing more to be had. */
+static bool collect(struct pav_gc *gc, s64 goal, u64 most)
 {
 	unsigned int emptied = 0, won = 0;	/* since the last checkpoint; since all were last tried */
 	bool idle = false;
 
+	gc->goal = goal;
 	try_all_again(gc);
 	/* Who waits may wait for what only another attempt can tell. */
 	if (READ_ONCE(gc->log->starved))
 		gc->vain = 0;
 	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && (pav_log_users_wait(gc->log) || pav_log_pool(gc->log) < goal) &&
-	       !in_vain(gc, patience)) {
+	       most && !in_vain(gc)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
 		/* A mutex may be taken again before who waits for it wakes. */
@@ -265,6 +264,7 @@ static bool collect(struct pav_gc *gc, s64 goal, unsigned int patience)
 			won += empty_segment(gc, seg);
 			emptied++;
 			gc->vain++;
+			most--;
 		}
 		/* What is won is brought to the log by who opens segments; here only if somebody waits for it. */
 		if (seg >= 0 && !atomic_read(&gc->refused) && (emptied < PAV_GC_BATCH || !READ_ONCE(gc->log->starved)))
@@ -290,7 +290,7 @@ static bool collect(struct pav_gc *gc, s64 goal, unsigned int patience)
 		pav_map_room(gc->map);
 	else if (emptied && (READ_ONCE(gc->log->starved) || READ_ONCE(gc->log->full)))
 		bring_segments(gc);
-	return in_vain(gc, patience);
+	return in_vain(gc);
 }
 
 static bool may_evacuate(struct pav_gc *gc)
@@ -300,16 +300,19 @@ static bool may_evacuate(struct pav_gc *gc)
 
 /*
  * There is something to evacuate, and may be no room for it. Then the collector wins some, and a little more than that: where stripes are narrower now, what is moved
- * takes more than it leaves. False: not now; and if it was in vain, not the next time either.
+ * takes more than it leaves. Each victim wins a sixteenth of a segment (pav_log_gc_victim); when that has not been enough, users took it, or there is no more to be
+ * had. Then not the next time either.
  */
 static bool make_room(struct pav_gc *gc)
 {
+	s64 goal = pav_log_evacuation_pool(gc->log) + PAV_GC_BATCH;
+
 	if (may_evacuate(gc) || pav_now_ns() < gc->evacuate_ns)
 		return may_evacuate(gc);
 	pav_reached("garbage collector made room to evacuate");
 	gc->vain = 0;
-	gc->best = pav_log_pool(gc->log);
-	collect(gc, pav_log_evacuation_pool(gc->log) + PAV_GC_BATCH, PAV_GC_VAIN);
+	collect(gc, goal, 16 * (goal - pav_log_pool(gc->log)));
+	gc->goal = gc->log->reserve_target;
 	if (may_evacuate(gc)) {
 		gc->evacuate_vain = 0;
 		return true;
@@ -398,7 +401,7 @@ static void gc_work(struct pav_work *work)
 
 	if (is_hopeless(gc)) {
 		give_up(gc);
-	} else if (collect(gc, gc->log->reserve_target, max_t(u32, PAV_GC_VAIN, gc->g->segments))) {
+	} else if (collect(gc, gc->log->reserve_target, U64_MAX)) {
 		try_later(gc);
 		give_up(gc);
 	} else {

@@ -68,6 +68,7 @@ struct pav_gc {
 	unsigned int hopeless;		/* … so often since */
 	u64 again_ns;
 	struct pav_gc_facts gave_up;
+	s64 goal;			/* the pool should hold so much; users are slowed while it does not */
 	u64 evacuate_ns;		/* until then no room is made for evacuation: that was in vain, so often in a row: */
 	unsigned int evacuate_vain;
 	u64 gain, given;		/* cells that emptying the segment wins; of those, what users were given credit for */
