@@ -307,7 +307,8 @@ static bool make_room(struct pav_gc *gc)
 {
 	s64 goal = pav_log_evacuation_pool(gc->log) + PAV_GC_BATCH;
 
-	if (may_evacuate(gc) || pav_now_ns() < gc->evacuate_ns)
+	/* Hopeless: not even for users is there any. */
+	if (may_evacuate(gc) || gc->hopeless || pav_now_ns() < gc->evacuate_ns)
 		return may_evacuate(gc);
 	pav_reached("garbage collector made room to evacuate");
 	gc->vain = 0;
