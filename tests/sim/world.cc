@@ -92,7 +92,7 @@ void World::power_on(bool may_fail_allocations)
 	host_options().alloc_failure = may_fail_allocations ? plan_.alloc_failure : 0;
 	said_faulted_ = false;
 	telling_ = 0;
-	stalls_until_ns_ = 0;
+	stalls_until_ns_ = stamps_rot_ns_ = 0;
 	writes_forbidden_ = nullptr;
 	lives_++;
 	for (auto &drive : drives_)

@@ -113,6 +113,7 @@ protected:
 	static constexpr unsigned int nobody = ~0U;
 	unsigned int asked_for_ = nobody;	// the drive that may come home is being looked at
 	unsigned int being_added_ = nobody;	// somebody wipes it, to add it
+	uint64_t stamps_rot_ns_ = 0;	// from when on an owner stamp may rot again
 	uint64_t stalls_until_ns_ = 0;	// a suspect may be failed for it up to then
 	unsigned int telling_ = 0;	// calls that tell the engine of a drive gone
 	uint64_t cut_at_ = UINT64_MAX;	// the machine's event that will not happen

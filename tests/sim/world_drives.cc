@@ -117,6 +117,12 @@ void World::fault_turn()
 
 			if (block >= drive.blocks())
 				continue;
+			// Time runs fast here. Were both suspects' stamps bad before every beat, nobody could tell whose the group is, and rightly so all would wait.
+			if (block == PAV_OWNER_CELL) {
+				if (machine_->now_ns() < stamps_rot_ns_)
+					continue;
+				stamps_rot_ns_ = machine_->now_ns() + 4'000'000ULL * plan_.heartbeat_ms;
+			}
 			harmed_ = true;
 			if (plan_.rot && (!plan_.bad_blocks || rng_.percent(60)))
 				drive.rot(block, rng_);
