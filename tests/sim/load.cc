@@ -174,7 +174,7 @@ void Load::finish(Request &r)
 		if (!expect_.no_space_is_legal())
 			fail("volume %lu cell %lu+%u: no space, and the drives are far from full", v.oracle.uid(), static_cast<uint64_t>(r.req.lba), r.req.cells);
 		// What is mapped can be written for ever, and unmapped, in a full group too.
-		if (!expect_.drives_are_lost() && (op == PAV_UNMAP || v.oracle.surely_mapped(r.req.lba, r.req.cells, r.began)))
+		if (op == PAV_UNMAP ? !expect_.drives_are_lost() : !expect_.overwrites_may_be_refused() && v.oracle.surely_mapped(r.req.lba, r.req.cells, r.began))
 			fail("volume %lu cell %lu+%u: no space for %s", v.oracle.uid(), static_cast<uint64_t>(r.req.lba), r.req.cells,
 			     op == PAV_UNMAP ? "an unmap" : "writing what is mapped already");
 	} else if (error) {

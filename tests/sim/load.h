@@ -50,6 +50,7 @@ public:
 	virtual ~Expectations() = default;
 	virtual bool no_space_is_legal() const = 0;	// for what needs more room than before
 	virtual bool drives_are_lost() const = 0;	// then there may be no room for anything
+	virtual bool overwrites_may_be_refused() const = 0;
 	virtual bool checkpoints_may_be_refused() const = 0;
 	virtual bool any_error_is_legal() const = 0;	// the group lost a third drive
 };

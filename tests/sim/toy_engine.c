@@ -322,7 +322,7 @@ static int do_write(struct pav_engine *e, struct pav_req *req)
 	if (e->end + 1 + (req->op == PAV_WRITE ? req->cells + TOY_RESERVE : TOY_RESERVE / 2) >
 	    pav_dev_blocks(e->dev[0] ? e->dev[0] : e->dev[1] ? e->dev[1] : e->dev[2])) {
 		/* It never gives space back: what is full stays full, for what is mapped too. The world goes by this mark. */
-		pav_reached("garbage collector gave up");
+		pav_reached("toy engine is full");
 		return -ENOSPC;
 	}
 	memset(e->h, 0, sizeof(*e->h));

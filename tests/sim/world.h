@@ -35,6 +35,7 @@ protected:
 
 	bool no_space_is_legal() const override;
 	bool drives_are_lost() const override { return harmed_ || lost_third_; }
+	bool overwrites_may_be_refused() const override { return drives_are_lost() || reached("toy engine is full"); }
 	bool checkpoints_may_be_refused() const override;
 	bool any_error_is_legal() const override { return lost_third_; }
 
