@@ -633,7 +633,7 @@ int pav_log_init(struct pav_log *log, struct pav_group *g, const struct pav_log_
 		if (error)
 			return error;
 	}
-	log->streams[log->nstreams - 1].gc = true;
+	pav_log_gc_stream(log)->gc = true;
 	return 0;
 }
 

@@ -232,12 +232,6 @@ void pav_log_lack_in_use(struct pav_log *log, u32 seg, u64 slots);	/* the same, 
  */
 bool pav_log_hold(struct pav_log *log, u32 seg);
 void pav_log_let_go(struct pav_log *log, u32 seg);
-/* Where moves go. */
-static inline struct pav_stream *pav_log_gc_stream(struct pav_log *log)
-{
-	return &log->streams[log->nstreams - 1];
-}
-
 /* May the stream write on to its segment? Not if a drive has gone, nor if a drive that is there lacks some of it. With the turn. */
 bool pav_log_seg_usable(const struct pav_stream *s);
 void pav_log_encode_segment(struct pav_log *log, u32 seg, struct pav_d_segment *d);
@@ -312,6 +306,11 @@ s64 pav_log_begin_discard(struct pav_log *log);
 void pav_log_end_discard(struct pav_log *log, u32 seg);
 
 /* ---- for the garbage collector (space.c) ---- */
+/* Where moves go. */
+static inline struct pav_stream *pav_log_gc_stream(struct pav_log *log)
+{
+	return &log->streams[log->nstreams - 1];
+}
 /* Segments users may still open, and those that are as good as free. Below zero: what they must leave to others is not there. Any context. */
 s64 pav_log_pool(struct pav_log *log);
 s64 pav_log_pool_locked(const struct pav_log *log);	/* the same, log->lock held */

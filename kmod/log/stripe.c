@@ -660,7 +660,7 @@ static void push(struct pav_stream *s, struct pav_req *req)
 
 void pav_log_submit(struct pav_log *log, struct pav_req *req, unsigned int hint)
 {
-	push(&log->streams[(unsigned int)req->op == PAV_REQ_MOVE ? log->nstreams - 1 : hint % (log->nstreams - 1)], req);
+	push((unsigned int)req->op == PAV_REQ_MOVE ? pav_log_gc_stream(log) : &log->streams[hint % (log->nstreams - 1)], req);
 }
 
 void pav_log_submit_node(struct pav_log *log, struct pav_node_write *w)

@@ -237,6 +237,16 @@ unsigned int working(pav_engine *engine)
 	return n;
 }
 
+// Does the group do without a drive, or is one being rebuilt? @info: what it says of itself.
+bool lacks_drives(pav_engine *engine, pav_group_info &info)
+{
+	struct pav_task_info rebuild {}, scrub {};
+
+	pav_engine_info(engine, &info);
+	pav_engine_tasks(engine, &rebuild, &scrub);
+	return info.failed || info.missing || rebuild.running;
+}
+
 }  // namespace
 
 // Nobody is at work, and nothing fails any more. Then what lacks drives is rebuilt, or written anew to those that are left, if there is room: not only when users write.
@@ -270,20 +280,6 @@ World::Outcome World::redundancy_comes_back()
 	}
 	return outcome;
 }
-
-namespace {
-
-// Does the group do without a drive, or is one being rebuilt? @info: what it says of itself.
-bool lacks_drives(pav_engine *engine, pav_group_info &info)
-{
-	struct pav_task_info rebuild {}, scrub {};
-
-	pav_engine_info(engine, &info);
-	pav_engine_tasks(engine, &rebuild, &scrub);
-	return info.failed || info.missing || rebuild.running;
-}
-
-}  // namespace
 
 // Does the group say that it could bear the loss of any two drives, even after a cut? And is nothing about to fail that it does not know of yet?
 bool World::nothing_is_missing()
