@@ -141,8 +141,11 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
  * drive that nothing lies on, goes at once. -ENOSPC: the others could not hold what is written.
  */
 int pav_engine_remove(struct pav_engine *e, unsigned int slot, struct pav_err *err);
-/* A spare takes the place of the drive in @slot, which is failed if it still works; rebuilding goes on in the background. @spare: its slot, or -1. */
-int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err);
+/*
+ * A spare takes the place of the drive in @slot, which is failed if it still works; rebuilding goes on in the background. @spare: its slot, or -1.
+ * @dev: what the caller found in @slot. -EBUSY: another drive has that place by now, a spare by itself, perhaps.
+ */
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, const struct pav_dev *dev, int spare, struct pav_err *err);
 /* A member that had vanished is back: what it missed is rebuilt in the background. The host keeps @dev open from now on. */
 int pav_engine_return(struct pav_engine *e, struct pav_dev *dev, struct pav_err *err);
 /* The host saw the drive vanish (hot-unplug): as if it had failed an I/O. Any context. */

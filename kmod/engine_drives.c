@@ -31,12 +31,19 @@ void pav_engine_drive_gone(struct pav_engine *e, struct pav_dev *dev)
 			pav_group_fail_drive(&e->g, slot, PAV_LOSS_AWAY, "it is gone");
 }
 
-int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err)
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, const struct pav_dev *dev, int spare, struct pav_err *err)
 {
 	struct pav_group *g = &e->g;
 	int i = spare < 0 ? 0 : spare, error;
 
 	mutex_lock(&e->rebuild.lock);
+	/* Whoever waited for the lock may have waited for a spare to take over: that one is not to be failed. */
+	if (slot < g->slots && g->drives[slot].dev != dev) {
+		pav_reached("another drive has the place of one that is to be replaced");
+		error = pav_fail(err, -EBUSY, "group %s: slot %u has another drive by now (%s): nothing was done; see the list of drives", g->name, slot,
+				 g->drives[slot].path);
+		goto out;
+	}
 	for (; i < (int)g->slots; i++) {
 		if (g->drives[i].state == PAV_DRIVE_SPARE && !(g->gone & BIT_ULL(i)))
 			break;

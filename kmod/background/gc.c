@@ -240,6 +240,11 @@ static bool in_vain(struct pav_gc *gc)
 	return gc->vain > max_t(u32, PAV_GC_VAIN, gc->g->segments);
 }
 
+static bool is_wanting(struct pav_gc *gc, s64 goal)
+{
+	return pav_log_users_wait(gc->log) || pav_log_pool(gc->log) < goal;
+}
+
 /* Empties victims, @most of them, until the pool holds @goal segments and nobody waits. True: there is nothing more to be had. */
 static bool collect(struct pav_gc *gc, s64 goal, u64 most)
 {
@@ -251,8 +256,7 @@ static bool collect(struct pav_gc *gc, s64 goal, u64 most)
 	/* Who waits may wait for what only another attempt can tell. */
 	if (READ_ONCE(gc->log->starved))
 		gc->vain = 0;
-	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && (pav_log_users_wait(gc->log) || pav_log_pool(gc->log) < goal) &&
-	       most && !in_vain(gc)) {
+	while (!READ_ONCE(gc->off) && !READ_ONCE(gc->g->faulted) && is_wanting(gc, goal) && most && !in_vain(gc)) {
 		s64 seg = pav_log_gc_victim(gc->log, gc->tried);
 
 		/* A mutex may be taken again before who waits for it wakes. */
@@ -275,6 +279,8 @@ static bool collect(struct pav_gc *gc, s64 goal, u64 most)
 		/* Drives that are to leave may be what is wanting. */
 		if (pav_log_leaving_hurts(gc->log))
 			pav_group_changed(gc->g);
+		if (seg < 0)
+			pav_log_want_meta(gc->log);
 		/* Tried them all twice, with a checkpoint between, and won nothing? */
 		if ((seg < 0 && !won && idle) || !(seg < 0 ? checkpoint(gc) : bring_segments(gc)))
 			return true;
@@ -290,7 +296,7 @@ static bool collect(struct pav_gc *gc, s64 goal, u64 most)
 		pav_map_room(gc->map);
 	else if (emptied && (READ_ONCE(gc->log->starved) || READ_ONCE(gc->log->full)))
 		bring_segments(gc);
-	return in_vain(gc);
+	return is_wanting(gc, goal) && in_vain(gc);
 }
 
 static bool may_evacuate(struct pav_gc *gc)
@@ -312,6 +318,9 @@ static bool make_room(struct pav_gc *gc)
 		return may_evacuate(gc);
 	pav_reached("garbage collector made room to evacuate");
 	gc->vain = 0;
+	pav_log_want_meta(gc->log);
+	if (!checkpoint(gc))
+		return false;
 	collect(gc, goal, 16 * (goal - pav_log_pool(gc->log)));
 	gc->goal = gc->log->reserve_target;
 	if (may_evacuate(gc)) {

@@ -390,6 +390,7 @@ static void scrub_done(struct pav_rebuild *r)
 		mutex_unlock(&r->scrub_lock);
 		return;
 	}
+	pav_reached("scrub done");
 	WRITE_ONCE(r->scrub_wanted, false);
 	WRITE_ONCE(mark->left, 0);
 	end(t);
@@ -397,7 +398,6 @@ static void scrub_done(struct pav_rebuild *r)
 	WRITE_ONCE(mark->finished, t->finished);
 	WRITE_ONCE(mark->healed, t->count.healed);
 	t->done = t->total;
-	pav_reached("scrub done");
 	pav_group_verified(r->g);
 	if (pav_checkpoint_run(r->ckpt) || pav_group_commit(r->g, PAV_COMMIT_DRIVES, NULL, NULL))
 		return;

@@ -484,7 +484,7 @@ int pav_hosted_replace(struct pav_hosted *h, unsigned int slot, const char *path
 						  path, h->name, spare);
 		}
 	}
-	code = pav_engine_replace(h->engine, slot, spare, err);
+	code = pav_engine_replace(h->engine, slot, info.dev, spare, err);
 	if (code && path && pav_hosted_slot(h, number, &state) == (int)slot)
 		code = 0;
 	if (code && joined)

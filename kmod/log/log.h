@@ -169,6 +169,7 @@ struct pav_log {
 	atomic_t dead;			/* data segments nothing is alive in, free with the next checkpoint; about */
 	u32 meta_segs, meta_ready;	/* metadata segments; those of them that are prepared */
 	atomic64_t meta_live;		/* cells of metadata that are alive */
+	bool meta_wanted;		/* the garbage collector wants what metadata lies on beyond its share (pav_log_want_meta) */
 	bool gc_borrows;		/* the garbage collector may have one segment that is left to metadata (pav_log_gc_borrow) */
 	u32 meta_margin, meta_worst;	/* rows the largest checkpoint may take; and were as many more drives lost as may be (pav_log_set_margin) */
 	struct pav_replay_seg replay[2 * PAV_REPLAY_MAX];	/* those that the checkpoint under way drops are among them */
@@ -324,6 +325,8 @@ s64 pav_log_evacuation_pool(struct pav_log *log);
 /* Segments in @state that lie there. Of metadata, checkpoints empty them. */
 u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */
+/* No data segment is worth emptying: the next checkpoint is to empty metadata segments of which little is alive, if there are more than its share. Any context. */
+void pav_log_want_meta(struct pav_log *log);
 bool pav_log_leaving_hurts(struct pav_log *log);	/* users wait, it has no room, and drives are to leave. Any context */
 
 /* ---- replay (replay.c) ---- */

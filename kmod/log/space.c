@@ -42,12 +42,18 @@ static u32 margin_segments(const struct pav_log *log, u64 rows)
 	return DIV_ROUND_UP_ULL(2 * rows, log->g->segment_blocks) + 1;
 }
 
-/* Segments that metadata has not got yet, and may spread over. */
+/* Segments that metadata may spread over. */
+static u64 meta_share(const struct pav_log *log)
+{
+	return DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
+}
+
+/* … and has not got yet. */
 static u32 meta_wants(const struct pav_log *log)
 {
-	u64 want = DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), segment_cells(log));
+	u64 share = meta_share(log);
 
-	return want > log->meta_segs ? want - log->meta_segs : 0;
+	return share > log->meta_segs ? share - log->meta_segs : 0;
 }
 
 u32 pav_log_meta_keep(const struct pav_log *log)
@@ -58,8 +64,10 @@ u32 pav_log_meta_keep(const struct pav_log *log)
 u32 pav_log_gc_keep(const struct pav_log *log)
 {
 	u32 keep = pav_log_meta_keep(log);
+	u64 share = meta_share(log), more = share < log->meta_segs ? log->meta_segs - share : 0;
 
-	return keep - min_t(u32, keep, log->gc_borrows);
+	/* What metadata has beyond its share, and has set aside for the next checkpoint, is not to be left to it once more. */
+	return log->gc_borrows ? keep - min_t(u32, keep, 1 + min_t(u32, more, log->meta_ready)) : keep;
 }
 
 /*
@@ -374,6 +382,15 @@ bool pav_log_gc_borrow(struct pav_log *log)
 	return true;
 }
 
+void pav_log_want_meta(struct pav_log *log)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&log->lock, flags);
+	log->meta_wanted = true;
+	spin_unlock_irqrestore(&log->lock, flags);
+}
+
 bool pav_log_leaving_hurts(struct pav_log *log)
 {
 	return READ_ONCE(log->g->leaving) && READ_ONCE(log->starved) && !pav_log_gc_has_room(log);
@@ -586,7 +603,8 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 {
 	enum { BUCKETS = 12 };				/* three quarters alive: not worth it */
 	u64 left = meta_rows_left(log), need = pav_log_meta_rows(log, own) + log->meta_margin, live[BUCKETS] = {}, sum = 0, budget;
-	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives, cells = segment_cells(log);
+	u32 i, n = 0, room = log->g->segment_blocks * log->g->data_drives;
+	bool wanted;
 	u64 unwanted = pav_group_unwanted(log->g);
 	unsigned int b, top = 0;
 	unsigned long flags;
@@ -594,8 +612,9 @@ u32 pav_log_sparse_meta(struct pav_log *log, unsigned int own, unsigned long *vi
 	/* Each cell moved may bring half a block of the table; and what is moved must find room beside what the checkpoint writes anyhow. */
 	budget = left > need ? (left - need) * row_cells(log) / 2 : 0;
 	spin_lock_irqsave(&log->lock, flags);
-	if (left >= 2 * log->meta_margin + log->g->segment_blocks &&
-	    (log->free > pav_log_data_keep(log) || log->meta_segs <= 1 + DIV_ROUND_UP_ULL(PAV_META_SPREAD * atomic64_read(&log->meta_live), cells)))
+	wanted = log->meta_wanted || log->free <= pav_log_data_keep(log);
+	log->meta_wanted = false;
+	if (left >= 2 * log->meta_margin + log->g->segment_blocks && (!wanted || log->meta_segs <= 1 + meta_share(log)))
 		goto misplaced;
 	for (i = 0; i < log->g->segments; i++)
 		if (may_empty(&log->seg[i])) {

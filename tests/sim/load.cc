@@ -54,6 +54,16 @@ uint64_t Load::oldest_request_ns() const
 	return oldest;
 }
 
+// A cell that is being written is not moved. Where writes under way, that wait for room themselves, hold as many cells as half of the segments, there may be none that can be emptied.
+bool Load::writes_hold_all() const
+{
+	uint64_t held = refused_cells_;
+
+	for (const auto &r : requests_)
+		held += r->in_flight && r->req.op == PAV_WRITE ? r->req.cells : 0;
+	return held > plan_.drive_blocks / plan_.segment_blocks / 2;
+}
+
 std::vector<VolumeModel *> Load::living()
 {
 	std::vector<VolumeModel *> out;
@@ -169,12 +179,15 @@ void Load::finish(Request &r)
 	completed_++;
 	machine_->trace().add(machine_->now_ns(), error ? "< error" : "< done", v.oracle.uid(), r.req.lba, r.req.cells,
 			      error ? static_cast<uint64_t>(-error) : op == PAV_READ ? r.began : r.write.version);
+	// One after the other is refused: what they held together counts.
+	refused_cells_ = op == PAV_WRITE ? (error == -ENOSPC ? refused_cells_ + r.req.cells : 0) : refused_cells_;
 	if (error == -ENOSPC && op != PAV_READ) {
 		stats_.no_space++;
 		if (!expect_.no_space_is_legal())
 			fail("volume %lu cell %lu+%u: no space, and the drives are far from full", v.oracle.uid(), static_cast<uint64_t>(r.req.lba), r.req.cells);
-		// What is mapped can be written for ever, and unmapped, in a full group too.
-		if (op == PAV_UNMAP ? !expect_.drives_are_lost() : !expect_.overwrites_may_be_refused() && v.oracle.surely_mapped(r.req.lba, r.req.cells, r.began))
+		// What is mapped can be written for ever, and unmapped, in a full group too; but see writes_hold_all().
+		if (op == PAV_UNMAP ? !expect_.drives_are_lost() :
+		    !expect_.overwrites_may_be_refused() && !writes_hold_all() && v.oracle.surely_mapped(r.req.lba, r.req.cells, r.began))
 			fail("volume %lu cell %lu+%u: no space for %s", v.oracle.uid(), static_cast<uint64_t>(r.req.lba), r.req.cells,
 			     op == PAV_UNMAP ? "an unmap" : "writing what is mapped already");
 	} else if (error) {

@@ -133,6 +133,7 @@ private:
 	void submit(Request &r, VolumeModel &v, pav_req_op op, uint64_t lba, unsigned int cells);
 	static void request_done(pav_req *req);
 	void finish(Request &r);
+	bool writes_hold_all() const;
 	void user_later(int user, unsigned int patience = 1);
 	void user_turn(int user);
 	void flip_later(Request &r);
@@ -165,7 +166,7 @@ private:
 	std::vector<uint64_t> sequential_;	// by user: the next cell
 	Time time_ = 1;
 	VersionId next_version_ = 1;
-	uint64_t next_uid_ = 1, controls_done_ = 0, completed_ = 0, serial_ = 0, alloc_failures_before_ = 0;
+	uint64_t next_uid_ = 1, controls_done_ = 0, completed_ = 0, serial_ = 0, alloc_failures_before_ = 0, refused_cells_ = 0;
 	unsigned int in_flight_ = 0, verify_in_flight_ = 0;
 	unsigned int submitting_ = 0;	// callers that have not come back from the engine yet, their requests done or not
 	bool running_ = false, control_running_ = false;

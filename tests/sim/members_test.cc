@@ -207,5 +207,32 @@ TEST_F(Members, ADriveThatFailedDoesNotComeHome)
 	verify();
 }
 
+// A spare takes over while somebody wants the drive replaced that was there before: the spare is not failed for that.
+TEST_F(Members, WhoTookOverIsNotReplaced)
+{
+	const pav_drive_arg spares[] = {{&devs_[6], true}, {&devs_[7], true}};
+	pav_drive_info there{};
+	pav_err err{};
+	int result = 0;
+
+	create(4, 6, 0, volume_cells);
+	write(0, 512);
+	as_process([&] { ASSERT_EQ(pav_engine_add(engine_, spares, 2, &err), 0) << err.text; });
+	vanish(2);
+	run_for(second);
+	ASSERT_EQ(state(2), PAV_DRIVE_ACTIVE);
+	as_process([&] { result = pav_engine_replace(engine_, 2, &devs_[2], -1, &err); });
+	EXPECT_EQ(result, -EBUSY);
+	EXPECT_NE(std::string(err.text).find("slot 2 has another drive by now"), std::string::npos) << err.text;
+	run_for(second);
+	EXPECT_EQ(state(2), PAV_DRIVE_ACTIVE);
+	pav_engine_drive_info(engine_, 2, &there);
+	as_process([&] { result = pav_engine_replace(engine_, 2, there.dev, -1, &err); });
+	EXPECT_EQ(result, 0) << err.text;
+	run_for(second);
+	EXPECT_EQ(state(2), PAV_DRIVE_ACTIVE);
+	verify();
+}
+
 }  // namespace
 }  // namespace pav::sim

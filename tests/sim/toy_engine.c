@@ -619,10 +619,11 @@ int pav_engine_add(struct pav_engine *e, const struct pav_drive_arg *drives, uns
 	return refuse(err, -EOPNOTSUPP, "no drive joins");
 }
 
-int pav_engine_replace(struct pav_engine *e, unsigned int slot, int spare, struct pav_err *err)
+int pav_engine_replace(struct pav_engine *e, unsigned int slot, const struct pav_dev *dev, int spare, struct pav_err *err)
 {
 	(void)e;
 	(void)slot;
+	(void)dev;
 	(void)spare;
 	return refuse(err, -EOPNOTSUPP, "no drive is replaced");
 }

@@ -46,6 +46,7 @@ protected:
 	uint64_t patience_ns() const;
 	bool drives_come_and_go(pav_engine *engine) const;
 	Outcome run_until(const char *what, const std::function<bool()> &done);
+	Outcome run_until(const char *what, const std::function<bool()> &done, uint64_t deadline);
 	Outcome as_process(const char *name, const std::function<void()> &body);
 	bool create();
 	Outcome open(const std::vector<unsigned int> &absent, bool may_refuse = false);

@@ -432,7 +432,7 @@ void World::change_members()
 			harmed_ = true;
 			if (!info.dev || std::find(suspects_.begin(), suspects_.end(), static_cast<unsigned int>(info.dev - devs_.data())) == suspects_.end())
 				return;
-			result = pav_engine_replace(engine, slot, -1, &err);
+			result = pav_engine_replace(engine, slot, info.dev, -1, &err);
 			trace_.add(machine_->now_ns(), "replace", slot, static_cast<uint64_t>(-result));
 			tally_[result ? "drives not replaced" : "drives replaced"]++;
 		} else {
