@@ -174,7 +174,7 @@ static unsigned int finish_parts(struct pav_gc *gc)
 static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
 {
 	struct pav_segment *s = &gc->log->seg[seg];
-	u64 room = (u64)gc->g->segment_blocks * (s->set->n - 2), was = s->seq;
+	u64 room = pav_log_segment_holds(gc->log, s->set->n - 2), was = s->seq;
 
 	gc->gain = room - min_t(u64, room, atomic_read(&s->live));
 	gc->given = 0;

@@ -316,6 +316,8 @@ static inline struct pav_stream *pav_log_gc_stream(struct pav_log *log)
 s64 pav_log_pool(struct pav_log *log);
 s64 pav_log_pool_locked(const struct pav_log *log);	/* the same, log->lock held */
 bool pav_log_gc_wanted(struct pav_log *log);	/* that is few, or users wait */
+/* Data cells a full segment of @k data columns holds, beside headers. */
+u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k);
 /* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
 /* The closed data segment of which most lies on drives that are gone or about to leave, none of @but; -1: none does. */

@@ -36,6 +36,13 @@ static u32 segment_cells(const struct pav_log *log)
 	return segment_cells_without(log, 0);
 }
 
+u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k)
+{
+	u32 cells = log->g->segment_blocks * k;
+
+	return cells - DIV_ROUND_UP(cells, min_t(u32, k * log->max_rows, PAV_STRIPE_MAX_CELLS));
+}
+
 /* Segments for two checkpoints of so many rows, and one that is half used. */
 static u32 margin_segments(const struct pav_log *log, u64 rows)
 {
@@ -190,7 +197,7 @@ static u64 capacity_without(struct pav_log *log, unsigned int drives)
 	taken = margin_segments(log, log->meta_worst) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
 	taken += data_segments(log) + log->nstreams + log->reserve_target;
 	taken = taken < segments ? segments - taken : 0;
-	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * cells);
+	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * pav_log_segment_holds(log, cells / log->g->segment_blocks));
 }
 
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
@@ -398,7 +405,8 @@ bool pav_log_leaving_hurts(struct pav_log *log)
 
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 {
-	u64 now = atomic64_read(&log->seq), best = 0, now_cells = segment_cells(log);
+	unsigned int k = segment_cells(log) / log->g->segment_blocks;
+	u64 now = atomic64_read(&log->seq), best = 0, room = pav_log_segment_holds(log, k);
 	s64 victim = -1;
 	u32 i;
 
@@ -406,7 +414,7 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 	for (i = 0; i < log->g->segments; i++) {
 		struct pav_segment *s = &log->seg[i];
 		const struct pav_set *set = READ_ONCE(s->set);
-		u64 room, live, score;
+		u64 live, score;
 
 		if (READ_ONCE(s->state) != PAV_SEG_DATA || !set || test_bit(i, but))
 			continue;
@@ -414,9 +422,8 @@ s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 		 * What a segment holds that is won: with drives lost, it may be less than this one does; with drives added, more, and then it pays to write
 		 * anew what is alive even if that is all.
 		 */
-		room = now_cells;
 		live = atomic_read(&s->live);
-		if (!live || live > (set->n - 2 < room / log->g->segment_blocks ? room - 1 : room - room / 16))
+		if (!live || live > (set->n - 2 < k ? room - 1 : room - room / 16))
 			continue;
 		/*
 		 * What is won by what it costs, and the longer the better that nothing has died there since: (1 - u) * age / (1 + u), after Rosenblum and

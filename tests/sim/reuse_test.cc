@@ -87,7 +87,7 @@ TEST_F(Reuse, NotWhileItIsBeingRebuilt)
 		overwrite(0, 64, 10);
 		checkpoint();
 	}
-	ASSERT_EQ(write(1024, 2000), 0);
+	ASSERT_EQ(write(1024, 1800), 0);
 	ASSERT_GT(drives_[6]->commands_in_flight(), 0U);
 	run_for(1000 * second);
 	until_whole();
