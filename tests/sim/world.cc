@@ -157,7 +157,6 @@ World::Outcome World::run_until(const char *what, const std::function<bool()> &d
 
 World::Outcome World::run_until(const char *what, const std::function<bool()> &done, uint64_t deadline)
 {
-
 	while (!done()) {
 		if (machine_->events_run() >= cut_at_)
 			return Outcome::cut;
