@@ -447,7 +447,7 @@ void pav_gc_barrier(struct pav_gc *gc)
 /* Cells that fill stripes, or at least rows, and as many as a small cache has claims for. */
 static unsigned int batch(const struct pav_gc *gc)
 {
-	unsigned int k = gc->g->data_drives, stripe = min_t(u32, k * gc->log->max_rows, PAV_STRIPE_MAX_CELLS) - 1;
+	unsigned int k = gc->g->data_drives, stripe = pav_log_stripe_cells(gc->log, k) - 1;
 	unsigned int n = min_t(unsigned int, PAV_GC_MOVES, pav_map_write_claims(gc->map));
 
 	return n >= stripe ? n - n % stripe : n >= k ? n - (n + 1) % k : n;

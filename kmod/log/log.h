@@ -316,6 +316,11 @@ static inline struct pav_stream *pav_log_gc_stream(struct pav_log *log)
 s64 pav_log_pool(struct pav_log *log);
 s64 pav_log_pool_locked(const struct pav_log *log);	/* the same, log->lock held */
 bool pav_log_gc_wanted(struct pav_log *log);	/* that is few, or users wait */
+/* Cells of the largest stripe of @k data columns, its header among them. */
+static inline u32 pav_log_stripe_cells(const struct pav_log *log, unsigned int k)
+{
+	return min_t(u32, k * log->max_rows, PAV_STRIPE_MAX_CELLS);
+}
 /* Data cells a full segment of @k data columns holds, beside headers. */
 u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k);
 /* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
@@ -327,7 +332,7 @@ s64 pav_log_evacuation_pool(struct pav_log *log);
 /* Segments in @state that lie there. Of metadata, checkpoints empty them. */
 u32 pav_log_misplaced(struct pav_log *log, enum pav_segment_state state);
 bool pav_log_gc_has_room(struct pav_log *log);	/* a checkpoint may reserve a segment for it */
-/* No data segment is worth emptying: the next checkpoint is to empty metadata segments of which little is alive, if there are more than its share. Any context. */
+/* Room is wanted that data segments do not give, or not as cheaply: the next checkpoint is to empty metadata segments of which little is alive, if there are more than its share. Any context. */
 void pav_log_want_meta(struct pav_log *log);
 bool pav_log_leaving_hurts(struct pav_log *log);	/* users wait, it has no room, and drives are to leave. Any context */
 

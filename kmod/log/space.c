@@ -25,22 +25,23 @@ static int working(const struct pav_log *log)
 	return n;
 }
 
-/* Data cells of a segment opened now, were there so many drives less. */
-static u32 segment_cells_without(const struct pav_log *log, unsigned int drives)
+/* Data columns of a segment opened now, were there so many drives less. */
+static u32 columns_without(const struct pav_log *log, unsigned int drives)
 {
-	return log->g->segment_blocks * clamp_t(int, working(log) - (int)drives - 2, 1, log->g->data_drives);
+	return clamp_t(int, working(log) - (int)drives - 2, 1, log->g->data_drives);
 }
 
+/* Its data cells, were there none less. */
 static u32 segment_cells(const struct pav_log *log)
 {
-	return segment_cells_without(log, 0);
+	return log->g->segment_blocks * columns_without(log, 0);
 }
 
 u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k)
 {
 	u32 cells = log->g->segment_blocks * k;
 
-	return cells - DIV_ROUND_UP(cells, min_t(u32, k * log->max_rows, PAV_STRIPE_MAX_CELLS));
+	return cells - DIV_ROUND_UP(cells, pav_log_stripe_cells(log, k));
 }
 
 /* Segments for two checkpoints of so many rows, and one that is half used. */
@@ -73,8 +74,10 @@ u32 pav_log_gc_keep(const struct pav_log *log)
 	u32 keep = pav_log_meta_keep(log);
 	u64 share = meta_share(log), more = share < log->meta_segs ? log->meta_segs - share : 0;
 
+	if (!log->gc_borrows)
+		return keep;
 	/* What metadata has beyond its share, and has set aside for the next checkpoint, is not to be left to it once more. */
-	return log->gc_borrows ? keep - min_t(u32, keep, 1 + min_t(u32, more, log->meta_ready)) : keep;
+	return keep - min_t(u32, keep, 1 + min_t(u32, more, log->meta_ready));
 }
 
 /*
@@ -174,7 +177,7 @@ bool pav_log_meta_short(struct pav_log *log)
 /* Data cells that the group's reserve leaves: more is never mapped. */
 static u64 most_cells(const struct pav_log *log, unsigned int drives)
 {
-	return (u64)(log->g->segments * (u64)(100 - log->g->reserve_percent) / 100) * segment_cells_without(log, drives);
+	return (u64)(log->g->segments * (u64)(100 - log->g->reserve_percent) / 100) * log->g->segment_blocks * columns_without(log, drives);
 }
 
 u64 pav_log_meta_when_full(const struct pav_log *log)
@@ -192,12 +195,12 @@ u64 pav_log_meta_when_full(const struct pav_log *log)
  */
 static u64 capacity_without(struct pav_log *log, unsigned int drives)
 {
-	u32 segments = log->g->segments, cells = segment_cells_without(log, drives), taken;
+	u32 segments = log->g->segments, k = columns_without(log, drives), taken;
 
-	taken = margin_segments(log, log->meta_worst) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), cells) + 1;
+	taken = margin_segments(log, log->meta_worst) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), log->g->segment_blocks * k) + 1;
 	taken += data_segments(log) + log->nstreams + log->reserve_target;
 	taken = taken < segments ? segments - taken : 0;
-	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * pav_log_segment_holds(log, cells / log->g->segment_blocks));
+	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * pav_log_segment_holds(log, k));
 }
 
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
@@ -405,7 +408,7 @@ bool pav_log_leaving_hurts(struct pav_log *log)
 
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 {
-	unsigned int k = segment_cells(log) / log->g->segment_blocks;
+	unsigned int k = columns_without(log, 0);
 	u64 now = atomic64_read(&log->seq), best = 0, room = pav_log_segment_holds(log, k);
 	s64 victim = -1;
 	u32 i;

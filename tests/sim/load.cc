@@ -39,6 +39,7 @@ void Load::closed()
 	}
 	verify_.clear();
 	in_flight_ = verify_in_flight_ = submitting_ = 0;
+	refused_cells_ = 0;
 	running_ = control_running_ = false;
 	engine_ = nullptr;
 	machine_ = nullptr;
@@ -180,7 +181,8 @@ void Load::finish(Request &r)
 	machine_->trace().add(machine_->now_ns(), error ? "< error" : "< done", v.oracle.uid(), r.req.lba, r.req.cells,
 			      error ? static_cast<uint64_t>(-error) : op == PAV_READ ? r.began : r.write.version);
 	// One after the other is refused: what they held together counts.
-	refused_cells_ = op == PAV_WRITE ? (error == -ENOSPC ? refused_cells_ + r.req.cells : 0) : refused_cells_;
+	if (op == PAV_WRITE)
+		refused_cells_ = error == -ENOSPC ? refused_cells_ + r.req.cells : 0;
 	if (error == -ENOSPC && op != PAV_READ) {
 		stats_.no_space++;
 		if (!expect_.no_space_is_legal())

@@ -366,7 +366,7 @@ World::Outcome World::close()
 }
 
 // Until @goal requests are completed. A full group that has lost two drives may be slow: then this ends early; as long as requests get their turn. Where
-// more is written than should be in so few drives, the collector moves nine cells to win one, and some get theirs.
+// more is written than should be in so few drives, nine tenths of what the collector finds in a segment may be alive, and some get theirs.
 void World::users_work(const char *what, uint64_t goal)
 {
 	const uint64_t enough = machine_->now_ns() + patience_ns() / 2, deadline = machine_->now_ns() + patience_ns(), before = load_.completed();
