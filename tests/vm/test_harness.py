@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Proves the world that the other tests live in: guests, drives, links, and plain nvmet over RDMA and TCP."""
+import re
 import time
 
 import nvmet
@@ -51,6 +52,13 @@ def test_drives_have_4k_sectors(target):
     sizes = target.sh("cd /sys/block; for d in nvme*; do echo $(cat $d/size $d/queue/{logical,physical}_block_size); done")
     assert set(sizes.splitlines()) == {f"{target.spec.drive_mib << 11} 4096 4096"}
     assert names == {n: f"nvme{n}n1" for n in range(DRIVES + SPARES)}
+
+
+def test_no_driver_switches_a_device_on_while_others_are_at_work(target):
+    """Init has done so before the first of them came (vm/guest/init)."""
+    boot = target.console().rpartition("Linux version")[2].partition("is up after")[0]
+    by = re.findall(r"\] (\S+) \S+: enabling device", boot)
+    assert by.count("pci") > target.spec.drives and "nvme" not in by and "virtio-pci" not in by, by
 
 
 def test_both_links_carry_packets_and_rdma(world):
