@@ -25,7 +25,7 @@ static int working(const struct pav_log *log)
 	return n;
 }
 
-/* Data columns of a segment opened now, were there so many drives less. */
+/* Data columns of a segment opened now, were there so many drives less; of two drives, what there would be with a third: it is to find room. */
 static u32 columns_without(const struct pav_log *log, unsigned int drives)
 {
 	return clamp_t(int, working(log) - (int)drives - 2, 1, log->g->data_drives);

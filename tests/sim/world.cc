@@ -67,8 +67,8 @@ bool World::no_space_is_legal() const
 	}
 	const uint64_t left_behind = (lives_ + cuts_ + 1) * (plan_.streams + 3) * plan_.segment_blocks * drives_.size();
 
-	// Narrow stripes leave cells of their rows unwritten, and there is the reserve.
-	return written + left_behind > raw / 5;
+	// Narrow stripes leave cells of their rows unwritten, and there is the reserve. What would lie on lost drives, up to half of a row of four, is not written.
+	return written + left_behind > raw / (drives_are_lost() ? 10 : 5);
 }
 
 // There is always room for one (I13), as long as the drives are there. Rot takes no room.
