@@ -174,7 +174,7 @@ static unsigned int finish_parts(struct pav_gc *gc)
 static unsigned int empty_segment(struct pav_gc *gc, u32 seg)
 {
 	struct pav_segment *s = &gc->log->seg[seg];
-	u64 room = pav_log_segment_holds(gc->log, s->set->n - 2), was = s->seq;
+	u64 room = pav_log_new_segment_holds(gc->log), was = s->seq;
 
 	gc->gain = room - min_t(u64, room, atomic_read(&s->live));
 	gc->given = 0;
@@ -321,7 +321,7 @@ static bool make_room(struct pav_gc *gc)
 	pav_log_want_meta(gc->log);
 	if (!checkpoint(gc))
 		return false;
-	collect(gc, goal, 16 * (goal - pav_log_pool(gc->log)));
+	collect(gc, goal, 16 * max_t(s64, goal - pav_log_pool(gc->log), 1));
 	gc->goal = gc->log->reserve_target;
 	if (may_evacuate(gc)) {
 		gc->evacuate_vain = 0;

@@ -321,8 +321,8 @@ static inline u32 pav_log_stripe_cells(const struct pav_log *log, unsigned int k
 {
 	return min_t(u32, k * log->max_rows, PAV_STRIPE_MAX_CELLS);
 }
-/* Data cells a full segment of @k data columns holds, beside headers. */
-u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k);
+/* Data cells, beside headers, that a segment opened now will hold. Any context. */
+u32 pav_log_new_segment_holds(const struct pav_log *log);
 /* The closed data segment it pays most to empty, none of @but; -1: none is worth it. */
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but);
 /* The closed data segment of which most lies on drives that are gone or about to leave, none of @but; -1: none does. */

@@ -25,23 +25,36 @@ static int working(const struct pav_log *log)
 	return n;
 }
 
-/* Data columns of a segment opened now, were there so many drives less; of two drives, what there would be with a third: it is to find room. */
+/* Data columns of a segment opened now. */
+static u32 columns_now(const struct pav_log *log)
+{
+	/* While drives go there may be fewer than any stripe has. */
+	return max_t(int, (int)hweight64(pav_group_members(log->g, 0)) - 2, 1);
+}
+
+/* Those that space is reckoned with, were there so many drives less; of two drives, what there would be with a third: what is written now is to find room then. */
 static u32 columns_without(const struct pav_log *log, unsigned int drives)
 {
 	return clamp_t(int, working(log) - (int)drives - 2, 1, log->g->data_drives);
 }
 
-/* Its data cells, were there none less. */
+/* Data cells of a segment, reckoned so, were there none less. */
 static u32 segment_cells(const struct pav_log *log)
 {
 	return log->g->segment_blocks * columns_without(log, 0);
 }
 
-u32 pav_log_segment_holds(const struct pav_log *log, unsigned int k)
+/* Data cells that a segment of @k columns holds, beside headers. */
+static u32 segment_holds(const struct pav_log *log, unsigned int k)
 {
 	u32 cells = log->g->segment_blocks * k;
 
 	return cells - DIV_ROUND_UP(cells, pav_log_stripe_cells(log, k));
+}
+
+u32 pav_log_new_segment_holds(const struct pav_log *log)
+{
+	return segment_holds(log, columns_now(log));
 }
 
 /* Segments for two checkpoints of so many rows, and one that is half used. */
@@ -200,7 +213,7 @@ static u64 capacity_without(struct pav_log *log, unsigned int drives)
 	taken = margin_segments(log, log->meta_worst) + DIV_ROUND_UP_ULL(PAV_META_SPREAD * pav_log_meta_when_full(log), log->g->segment_blocks * k) + 1;
 	taken += data_segments(log) + log->nstreams + log->reserve_target;
 	taken = taken < segments ? segments - taken : 0;
-	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * pav_log_segment_holds(log, k));
+	return min_t(u64, most_cells(log, drives), (u64)(taken - DIV_ROUND_UP(taken, 8)) * segment_holds(log, k));
 }
 
 bool pav_log_room_without(struct pav_log *log, unsigned int drives, u64 mapped)
@@ -408,8 +421,8 @@ bool pav_log_leaving_hurts(struct pav_log *log)
 
 s64 pav_log_gc_victim(struct pav_log *log, const unsigned long *but)
 {
-	unsigned int k = columns_without(log, 0);
-	u64 now = atomic64_read(&log->seq), best = 0, room = pav_log_segment_holds(log, k);
+	unsigned int k = columns_now(log);
+	u64 now = atomic64_read(&log->seq), best = 0, room = segment_holds(log, k);
 	s64 victim = -1;
 	u32 i;
 

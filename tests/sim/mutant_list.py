@@ -216,6 +216,7 @@ MUTANTS = [
     ("no claims are kept for control", "kmod/map/map.h", "return map->claim_limit - pav_map_control_claims(map);", "return map->claim_limit;"),
     ("moves do not wait for one another", "kmod/map/write.c", "\tpav_log_begin_batch(pav_log_gc_stream(map->log));\n", ""),
     ("no room is made for what should lie elsewhere", "kmod/background/gc.c", "if (may_evacuate(gc) || gc->hopeless || pav_now_ns() < gc->evacuate_ns)", "if (true)"),
+    ("with two drives left victims are chosen as if there were a third", "kmod/log/space.c", "unsigned int k = columns_now(log);", "unsigned int k = columns_without(log, 0);"),
     ("nobody wants what metadata has beyond its share", "kmod/log/space.c", "wanted = log->meta_wanted || log->free", "wanted = log->free"),
     ("a spare that took over is replaced instead", "kmod/engine_drives.c", "if (slot < g->slots && g->drives[slot].dev != dev) {", "if (false) {"),
     ("what is set aside on lost drives stays so", "kmod/log/log.c", "if (!pav_group_usable(log->g, log->seg[i].set->members) && log->free", "if (false && log->free"),
