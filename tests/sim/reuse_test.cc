@@ -19,8 +19,7 @@ protected:
 
 	void vanish(unsigned int drive)
 	{
-		drives_[drive]->vanish(rng_);
-		pav_engine_drive_gone(engine_, &devs_[drive]);
+		Scenario::vanish(drive);
 		run_for(20 * ms);
 	}
 	// Where cell @lba lies.
@@ -273,10 +272,8 @@ TEST_F(Stuck, TheCollectorRests)
 	pav_evacuate_delay = 0;
 	create(4, 6, 0, 1 << 20);
 	ASSERT_EQ(fill(1 << 20, 64), 0);
-	for (unsigned int drive = 0; drive < 2; drive++) {
-		drives_[drive]->vanish(rng_);
-		pav_engine_drive_gone(engine_, &devs_[drive]);
-	}
+	vanish(0);
+	vanish(1);
 	run_for(10 * second);
 	ASSERT_EQ(rewrite(100), -ENOSPC);
 	run_for(10 * second);
@@ -293,15 +290,6 @@ class FourFull : public Scenario, public testing::WithParamInterface<uint64_t> {
 protected:
 	FourFull() : Scenario(4, 160, 16, true) {}
 	~FourFull() override { close(); }
-
-	void come_home(unsigned int drive)
-	{
-		pav_err err{};
-
-		drives_[drive]->plug();
-		as_process([&] { ASSERT_EQ(pav_engine_return(engine_, &devs_[drive], &err), 0) << err.text; });
-		run_for(10 * second);
-	}
 };
 
 // A full group of four loses two: its stripes stay as wide, two of their cells are lost as they are written. So moving gains what it did, and what is mapped can be written for ever;
@@ -313,10 +301,8 @@ TEST_P(FourFull, IsOverwrittenWithTwoLost)
 
 	create(2, 4, 0, GetParam());
 	ASSERT_EQ(fill(GetParam(), 64), 0);
-	for (unsigned int drive = 0; drive < 2; drive++) {
-		drives_[drive]->vanish(rng_);
-		pav_engine_drive_gone(engine_, &devs_[drive]);
-	}
+	vanish(0);
+	vanish(1);
 	run_for(10 * second);
 	for (unsigned int round = 0; round < 20; round++) {
 		const int error = rewrite(30);
@@ -328,6 +314,7 @@ TEST_P(FourFull, IsOverwrittenWithTwoLost)
 	check_counts();
 
 	come_home(0);
+	run_for(10 * second);
 	for (unsigned int cuts = 0; cuts < 3; cuts++) {
 		rewrite(30);
 		cut(100);
@@ -336,6 +323,7 @@ TEST_P(FourFull, IsOverwrittenWithTwoLost)
 	verify();
 
 	come_home(1);
+	run_for(10 * second);
 	for (unsigned int round = 0; round < 10; round++)
 		ASSERT_EQ(rewrite(30), 0) << round;
 	EXPECT_EQ(info().missing, 0U);

@@ -192,6 +192,18 @@ protected:
 		});
 		return wanted.value;
 	}
+	void vanish(unsigned int drive)
+	{
+		drives_[drive]->vanish(rng_);
+		pav_engine_drive_gone(engine_, &devs_[drive]);
+	}
+	void come_home(unsigned int drive)
+	{
+		pav_err err{};
+
+		drives_[drive]->plug();
+		as_process([&] { ASSERT_EQ(pav_engine_return(engine_, &devs_[drive], &err), 0) << err.text; });
+	}
 	void checkpoint()
 	{
 		as_process([&] { EXPECT_EQ(pav_engine_checkpoint(engine_), 0); });
