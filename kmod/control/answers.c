@@ -147,8 +147,8 @@ int pav_fill_volume(struct sk_buff *skb, struct pav_hosted *h, struct pav_volume
 	    nla_put_string(skb, PAV_A_SERIAL, info.ident.serial) ||
 	    nla_put(skb, PAV_A_UUID, sizeof(info.ident.uuid), info.ident.uuid) ||
 	    nla_put(skb, PAV_A_NGUID, sizeof(info.ident.nguid), info.ident.nguid) ||
-	    nla_put_u32(skb, PAV_A_OPENERS, pav_disk_openers(disk)) ||
-	    nla_put_string(skb, PAV_A_BLOCK_DEVICE, pav_disk_name(disk)))
+	    nla_put_u32(skb, PAV_A_OPENERS, disk ? pav_disk_openers(disk) : 0) ||
+	    (disk && nla_put_string(skb, PAV_A_BLOCK_DEVICE, pav_disk_name(disk))))	/* one that could not be made: registry.c */
 		p.code = -EMSGSIZE;
 	pav_put_counter(&p, "reads", info.reads);
 	pav_put_counter(&p, "writes", info.writes);

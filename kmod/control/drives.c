@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/blkdev.h>
+#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include "drives.h"
 #include "env/host.h"
+
+#define PAV_IDLE_SECONDS	10	/* somebody may still have found the device in its slot, and not have submitted yet */
+#define PAV_DROP_TRIES		100
+#define PAV_DROP_MSECS		10
 
 /* ---- one drive ---- */
 
@@ -65,30 +70,75 @@ void pav_devs_init(struct pav_hosted *h)
 	spin_lock_init(&h->paths_lock);
 }
 
-/* Closes @dev, unless somebody did already. @used: the engine had it until now, and I/O to it may not have ended. */
-static void pav_devs_drop(struct pav_hosted *h, struct pav_dev *dev, bool used)
+static struct pav_member *pav_devs_member(struct pav_hosted *h, const struct pav_dev *dev)
 {
 	unsigned int i;
 
+	lockdep_assert_held(&h->devs_lock);
+	for (i = 0; i < h->n_devs; i++)
+		if (h->devs[i].dev == dev)
+			return &h->devs[i];
+	return NULL;
+}
+
+/* Closes @dev if nothing is under way there, and tells whether it is gone, by whomever. It is nobody's any more. */
+static bool pav_devs_drop(struct pav_hosted *h, struct pav_dev *dev)
+{
+	struct pav_member *m;
+	bool idle = false;
+
 	mutex_lock(&h->devs_lock);
-	for (i = 0; i < h->n_devs && h->devs[i].dev != dev; i++)
-		;
-	if (i == h->n_devs)
-		dev = NULL;
-	else
-		h->devs[i] = h->devs[--h->n_devs];
+	m = pav_devs_member(h, dev);
+	if (m) {
+		if (!m->retired)
+			pav_dev_retire(dev);
+		m->retired = true;
+		idle = pav_dev_idle(dev);
+		if (idle)
+			*m = h->devs[--h->n_devs];
+	}
 	mutex_unlock(&h->devs_lock);
-	if (!dev)
-		return;
-	if (used)
-		pav_dev_drain(dev);
-	pav_dev_close(dev);
+	if (idle)
+		pav_dev_close(dev);
+	return idle || !m;
+}
+
+/* The same, with some patience: who takes a drive out wants to use it elsewhere. What takes longer is left to the watch. */
+static void pav_devs_drop_soon(struct pav_hosted *h, struct pav_dev *dev)
+{
+	unsigned int tries = PAV_DROP_TRIES;
+
+	while (!pav_devs_drop(h, dev) && --tries)
+		msleep(PAV_DROP_MSECS);
+}
+
+static bool pav_devs_seated(struct pav_hosted *h, const struct pav_dev *dev)
+{
+	struct pav_drive_info info;
+	unsigned int slot;
+
+	lockdep_assert_held(&h->devs_lock);
+	for (slot = 0; h->engine && slot < PAV_MAX_DRIVES; slot++)
+		if (!pav_engine_drive_info(h->engine, slot, &info) && info.dev == dev)
+			return true;
+	return false;
 }
 
 void pav_devs_forget(struct pav_hosted *h, const struct pav_drive_arg *args, unsigned int n)
 {
-	while (n--)
-		pav_devs_drop(h, args[n].dev, false);
+	struct pav_member *m;
+	bool seated;
+
+	while (n--) {
+		mutex_lock(&h->devs_lock);
+		seated = pav_devs_seated(h, args[n].dev);
+		m = pav_devs_member(h, args[n].dev);
+		if (m && seated)
+			m->held = false;
+		mutex_unlock(&h->devs_lock);
+		if (!seated)
+			pav_devs_drop_soon(h, args[n].dev);
+	}
 }
 
 int pav_devs_open(struct pav_hosted *h, const struct pav_drive_spec *drives, unsigned int n, struct pav_drive_arg *args, struct pav_err *err)
@@ -115,34 +165,64 @@ int pav_devs_open(struct pav_hosted *h, const struct pav_drive_spec *drives, uns
 		mutex_lock(&h->devs_lock);
 		j = h->n_devs;
 		if (j < ARRAY_SIZE(h->devs))
-			h->devs[h->n_devs++] = (struct pav_member){ .dev = dev };
+			h->devs[h->n_devs++] = (struct pav_member){ .dev = dev, .held = true };
 		mutex_unlock(&h->devs_lock);
 		if (j == ARRAY_SIZE(h->devs)) {
 			pav_dev_close(dev);
 			pav_devs_forget(h, args, i);
 			return pav_refuse(err, -EBUSY, "drive %s: drives that were replaced are not closed yet; try again in a minute", drives[i].path);
 		}
+		pav_dev_serve(dev);
 	}
 	return 0;
 }
 
 void pav_devs_close(struct pav_hosted *h)
 {
+	unsigned int i;
+
+	/* All at once, and then one by one: each has to wait for the CPUs' counts of it. */
+	for (i = 0; i < h->n_devs; i++)
+		if (!h->devs[i].retired)
+			pav_dev_retire(h->devs[i].dev);
 	while (h->n_devs)
 		pav_dev_close(h->devs[--h->n_devs].dev);
 }
 
-struct pav_dev *pav_devs_find(struct pav_hosted *h, dev_t number)
+static struct pav_member *pav_devs_find(struct pav_hosted *h, dev_t number)
 {
-	struct pav_dev *found = NULL;
 	unsigned int i;
 
-	mutex_lock(&h->devs_lock);
-	for (i = 0; i < h->n_devs && !found; i++)
+	lockdep_assert_held(&h->devs_lock);
+	for (i = 0; i < h->n_devs; i++)
 		if (pav_dev_number(h->devs[i].dev) == number && pav_dev_alive(h->devs[i].dev))
-			found = h->devs[i].dev;
+			return &h->devs[i];
+	return NULL;
+}
+
+bool pav_devs_have(struct pav_hosted *h, dev_t number)
+{
+	bool found;
+
+	mutex_lock(&h->devs_lock);
+	found = pav_devs_find(h, number);
 	mutex_unlock(&h->devs_lock);
 	return found;
+}
+
+struct pav_dev *pav_devs_hold(struct pav_hosted *h, dev_t number)
+{
+	struct pav_dev *dev = NULL;
+	struct pav_member *m;
+
+	mutex_lock(&h->devs_lock);
+	m = pav_devs_find(h, number);
+	if (m && !m->retired) {
+		m->held = true;
+		dev = m->dev;
+	}
+	mutex_unlock(&h->devs_lock);
+	return dev;
 }
 
 unsigned int pav_devs_dma_mask(struct pav_hosted *h)
@@ -158,7 +238,7 @@ unsigned int pav_devs_dma_mask(struct pav_hosted *h)
 
 void pav_devs_release(void *host, struct pav_dev *dev)
 {
-	pav_devs_drop(host, dev, true);
+	pav_devs_drop_soon(host, dev);
 }
 
 /* ---- which slot has which ---- */
@@ -186,8 +266,15 @@ static void pav_devs_look(struct pav_hosted *h)
 
 void pav_devs_learn(struct pav_hosted *h)
 {
+	unsigned int i;
+
 	mutex_lock(&h->devs_lock);
 	pav_devs_look(h);
+	for (i = 0; i < h->n_devs; i++) {
+		if (h->devs[i].held)
+			h->devs[i].idle = 0;
+		h->devs[i].held = false;
+	}
 	mutex_unlock(&h->devs_lock);
 }
 
@@ -215,10 +302,11 @@ void pav_devs_watch(struct pav_hosted *h)
 			m->gone = true;
 			pav_engine_drive_gone(h->engine, m->dev);
 		}
-		if (m->idle > pav_dev_linger(m->dev))
+		/* One each second. None is waited for: a driver may keep a command for as long as it likes, and the others have to be watched. */
+		if (m->retired ? pav_dev_idle(m->dev) : !m->held && m->idle > PAV_IDLE_SECONDS)
 			idle = m->dev;
 	}
 	mutex_unlock(&h->devs_lock);
 	if (idle)
-		pav_devs_drop(h, idle, true);
+		pav_devs_drop(h, idle);
 }

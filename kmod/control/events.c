@@ -16,6 +16,7 @@
 static struct pav_event_record ring[PAV_EVENTS];
 static unsigned int head, tail;		/* written at head, sent from tail; both only grow */
 static u64 dropped;
+static bool stopped;
 static DEFINE_SPINLOCK(lock);		/* all of the above */
 
 static void pav_events_send(struct work_struct *work)
@@ -43,6 +44,10 @@ void pav_event_post(enum pav_event type, const char *group, const char *volume, 
 	unsigned long flags;
 
 	spin_lock_irqsave(&lock, flags);
+	if (stopped) {	/* a command that is refused while the module goes: nobody could be told any more */
+		spin_unlock_irqrestore(&lock, flags);
+		return;
+	}
 	if (head - tail == PAV_EVENTS) {
 		dropped++;
 	} else {
@@ -55,8 +60,8 @@ void pav_event_post(enum pav_event type, const char *group, const char *volume, 
 		strscpy(event->path, path ?: "", sizeof(event->path));
 		strscpy(event->text, text ?: "", sizeof(event->text));
 	}
+	schedule_work(&send_work);	/* under the lock: after pav_events_stop() there is none */
 	spin_unlock_irqrestore(&lock, flags);
-	schedule_work(&send_work);
 }
 
 u64 pav_events_dropped(void)
@@ -72,5 +77,8 @@ u64 pav_events_dropped(void)
 
 void pav_events_stop(void)
 {
+	spin_lock_irq(&lock);
+	stopped = true;
+	spin_unlock_irq(&lock);
 	flush_work(&send_work);
 }

@@ -4,10 +4,13 @@
  *
  * A request passes, in this order: the core's strict check against the command's policy (unknown attributes, lengths, ranges, characters of names);
  * pre_doit (rights; the registry's lock; the group and volume it names); the command, which leaves the work to registry.c or the engine.
- * Commands run in parallel as far as the core is concerned: its own lock is shared by all families, and an import takes seconds.
+ * Commands run in parallel as far as the core is concerned: its mutex is shared by all families, and an import takes seconds. Its cb_lock is held for
+ * reading all the same: a module that wants to add a family meanwhile waits for the command, and all other families for that module.
  */
 #include <linux/capability.h>
 #include <linux/ctype.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -37,7 +40,8 @@ static struct genl_family pav_family;
 
 /*
  * The text of a refusal is read when the acknowledgement is built, after the command has returned and let go of every lock; the kernel keeps no
- * copy. So texts live in a ring, long enough that nobody comes round to a text within the instant it takes.
+ * copy. So texts live in a ring, long enough that nobody comes round to a text within the instant it takes. Nobody by chance, that is: for who is not
+ * root, and might try, words are constant.
  */
 static const char *pav_lasting_text(const char *text)
 {
@@ -67,6 +71,9 @@ __printf(3, 4) static int pav_refuse_ext(struct netlink_ext_ack *extack, int cod
 	va_end(args);
 	return pav_answer(extack, code, &err);
 }
+
+#define pav_missing(extack, what) ({ NL_SET_ERR_MSG(extack, "the request does not say " what); -EINVAL; })
+#define PAV_NOT_OPEN	"not open; import it first"
 
 /* ---- policies ---- */
 
@@ -240,11 +247,6 @@ static const char *pav_string(struct nlattr **attrs, enum pav_attr type)
 	return attrs[type] ? nla_data(attrs[type]) : NULL;
 }
 
-static int pav_missing(struct netlink_ext_ack *extack, const char *what)
-{
-	return pav_refuse_ext(extack, -EINVAL, "the request does not say %s", what);
-}
-
 /* Who we are to the group's other hosts. The name stays in the message. */
 static struct pav_as_host pav_as_host(struct genl_info *info)
 {
@@ -332,7 +334,8 @@ static int pav_reply_end(struct genl_info *info, struct sk_buff *skb, void *head
 {
 	if (code) {
 		nlmsg_free(skb);
-		return pav_refuse_ext(info->extack, code, "the answer cannot be built (error %d)", -code);
+		NL_SET_ERR_MSG(info->extack, "the answer cannot be built");
+		return code;
 	}
 	genlmsg_end(skb, header);
 	return genlmsg_reply(skb, info);
@@ -789,7 +792,11 @@ static int pav_dump_drives(struct sk_buff *skb, struct netlink_callback *cb)
 	found = pav_hosted_find(name);
 	mutex_unlock(&pav_registry_lock);
 	if (!found)
-		return pav_refuse_ext(cb->extack, -ENOENT, "group %s: not open; import it first", name);
+		NL_SET_ERR_MSG(cb->extack, "group: " PAV_NOT_OPEN);
+	if (!found && netlink_capable(cb->skb, CAP_SYS_ADMIN))
+		pav_refuse_ext(cb->extack, -ENOENT, "group %s: " PAV_NOT_OPEN, name);
+	if (!found)
+		return -ENOENT;
 	return pav_dump(skb, cb, PAV_MAX_DRIVES, pav_dump_one_drive);
 }
 
@@ -800,8 +807,11 @@ static int pav_dump_volumes(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* ---- the family ---- */
 
-static int pav_resolve(const PAV_GENL_OPS *ops, struct genl_info *info)
+static unsigned int pav_noio;	/* the flag as whoever has pav_registry_lock had it before */
+
+static int pav_resolve(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
 {
+	const bool anybody = !netlink_capable(skb, CAP_SYS_ADMIN);
 	struct pav_volume_info volume;
 	const char *name;
 	struct pav_hosted *h;
@@ -812,8 +822,12 @@ static int pav_resolve(const PAV_GENL_OPS *ops, struct genl_info *info)
 	if (!name)
 		return pav_missing(info->extack, "which GROUP");
 	h = pav_hosted_find(name);
-	if (!h)
-		return pav_refuse_ext(info->extack, -ENOENT, "group %s: not open; import it first", name);
+	if (!h && !anybody)
+		return pav_refuse_ext(info->extack, -ENOENT, "group %s: " PAV_NOT_OPEN, name);
+	if (!h) {
+		NL_SET_ERR_MSG(info->extack, "group: " PAV_NOT_OPEN);
+		return -ENOENT;
+	}
 	info->user_ptr[0] = h;
 
 	if (!(ops->internal_flags & PAV_NEEDS_VOLUME))
@@ -822,9 +836,20 @@ static int pav_resolve(const PAV_GENL_OPS *ops, struct genl_info *info)
 	if (!name)
 		return pav_missing(info->extack, "which VOLUME");
 	info->user_ptr[1] = pav_hosted_volume(h, name, &volume);
-	if (!info->user_ptr[1])
+	if (!info->user_ptr[1] && !anybody)
 		return pav_refuse_ext(info->extack, -ENOENT, "volume %s/%s: does not exist; see the list of volumes", h->name, name);
+	if (!info->user_ptr[1]) {
+		NL_SET_ERR_MSG(info->extack, "volume: does not exist; see the list of volumes");
+		return -ENOENT;
+	}
 	return 0;
+}
+
+static void pav_post_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
+{
+	memalloc_noio_restore(pav_noio);
+	mutex_unlock(&pav_registry_lock);
+	module_put(THIS_MODULE);	/* not the last moment: the core's cb_lock still keeps the exit function waiting */
 }
 
 static int pav_pre_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
@@ -835,16 +860,17 @@ static int pav_pre_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct gen
 		NL_SET_ERR_MSG(info->extack, "this command needs CAP_SYS_ADMIN; run it as root");
 		return -EPERM;
 	}
+	/* The core has none for a command, and only waits for its end in genl_unregister_family(): too late, if the command has opened a group. */
+	if (!try_module_get(THIS_MODULE)) {
+		NL_SET_ERR_MSG(info->extack, "the module is being removed");
+		return -ENODEV;
+	}
 	mutex_lock(&pav_registry_lock);
-	code = pav_resolve(ops, info);
+	pav_noio = memalloc_noio_save();	/* users' writes may wait for the superblocks or the checkpoint that a command writes */
+	code = pav_resolve(ops, skb, info);
 	if (code)
-		mutex_unlock(&pav_registry_lock);
+		pav_post_doit(ops, skb, info);
 	return code;
-}
-
-static void pav_post_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
-{
-	mutex_unlock(&pav_registry_lock);
 }
 
 #define PAV_POLICY(p) .policy = (p), .maxattr = ARRAY_SIZE(p) - 1

@@ -8,10 +8,10 @@
  * Each is undone from where it failed.
  */
 #include <linux/blkdev.h>
-#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/once.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
@@ -75,7 +75,7 @@ struct pav_hosted *pav_hosted_by_drive(dev_t number)
 
 	lockdep_assert_held(&pav_registry_lock);
 	list_for_each_entry(h, &pav_hosted_list, link)
-		if (pav_devs_find(h, number))
+		if (pav_devs_have(h, number))
 			return h;
 	return NULL;
 }
@@ -83,6 +83,7 @@ struct pav_hosted *pav_hosted_by_drive(dev_t number)
 static void pav_watch(struct work_struct *work)
 {
 	struct pav_hosted *h = container_of(to_delayed_work(work), struct pav_hosted, watch);
+	unsigned int noio = memalloc_noio_save();	/* to fail a drive is to write superblocks, for which users' writes may be waiting */
 
 	pav_devs_watch(h);
 	/* Whoever closes the group holds the lock while he waits for us; it can wait. */
@@ -90,6 +91,7 @@ static void pav_watch(struct work_struct *work)
 		pav_space_watch(&h->space, h->engine);
 		mutex_unlock(&pav_registry_lock);
 	}
+	memalloc_noio_restore(noio);
 	schedule_delayed_work(&h->watch, PAV_WATCH_INTERVAL);
 }
 
@@ -148,6 +150,21 @@ static int pav_disks_retire(struct pav_hosted *h, struct pav_err *err)
 		return -EBUSY;
 	}
 	return 0;
+}
+
+/* Of a group that could not be opened in the end: whoever (udev) has one open already loses it. */
+static void pav_disks_cut(struct pav_hosted *h)
+{
+	struct pav_volume *vol;
+	struct pav_disk *disk;
+	unsigned int id;
+
+	for (id = 0; id < PAV_MAX_VOLUMES; id++) {
+		vol = pav_volume_by_id(h->engine, id);
+		disk = vol ? pav_volume_host(vol) : NULL;
+		if (disk)
+			pav_disk_cut(disk);
+	}
 }
 
 /* The disks are retired. They must go before the engine does: their volumes are its. */
@@ -253,9 +270,7 @@ static int pav_hosted_open(struct pav_hosted *h, const struct pav_drive_arg *arg
 			code = pav_disk_attach(h, vol, err);
 	}
 	if (code) {
-		/* Somebody (udev) may have one open already. It will let go: wait for it rather than leave a half-open group behind. */
-		while (pav_disks_retire(h, &ignored))
-			msleep(20);
+		pav_disks_cut(h);
 		pav_disks_destroy(h);
 		pav_engine_close(h->engine, &ignored);
 		return code;
@@ -264,7 +279,7 @@ static int pav_hosted_open(struct pav_hosted *h, const struct pav_drive_arg *arg
 	h->order = pav_next_order++;
 	list_add_tail(&h->link, &pav_hosted_list);
 	pav_registry_changed();
-	__module_get(THIS_MODULE);	/* a command is running in it */
+	__module_get(THIS_MODULE);	/* the command that is running has a reference too */
 	pav_event_post(PAV_EVENT_GROUP_OPENED, h->name, NULL, -1, NULL, 0, "group opened");
 	pav_space_watch(&h->space, h->engine);
 	INIT_DELAYED_WORK(&h->watch, pav_watch);
@@ -399,24 +414,44 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 
 /* ---- drives of open groups ---- */
 
+/* Reads go straight into users' memory, and the volumes have promised what will do. @mask: what they have promised. */
+static int pav_devs_align(const struct pav_drive_arg *args, unsigned int n, unsigned int mask, struct pav_err *err)
+{
+	for (; n--; args++)
+		if (pav_dev_dma_mask(args->dev) > mask)
+			return pav_refuse(err, -EINVAL, "drive %s: wants memory aligned to %u bytes, the group's drives to %u; choose one of their kind",
+					  pav_dev_name(args->dev), pav_dev_dma_mask(args->dev) + 1, mask + 1);
+	return 0;
+}
+
+/* Nothing may be written any more, the superblock of a newcomer neither. */
+static int pav_hosted_writable(struct pav_hosted *h, struct pav_err *err)
+{
+	struct pav_group_info info;
+
+	pav_engine_info(h->engine, &info);
+	if (info.state == PAV_GROUP_FAULTED)
+		return pav_refuse(err, -EIO, "group %s: faulted, no drive can join; export it, and import it with the drives that are missing", h->name);
+	return 0;
+}
+
 int pav_hosted_add(struct pav_hosted *h, const struct pav_drive_spec *drives, unsigned int n, struct pav_err *err)
 {
-	unsigned int mask = pav_devs_dma_mask(h), i;
+	unsigned int mask = pav_devs_dma_mask(h);
 	struct pav_drive_arg *args;
 	int code;
 
 	lockdep_assert_held(&pav_registry_lock);
+	code = pav_hosted_writable(h, err);
+	if (code)
+		return code;
 	args = kcalloc(n, sizeof(*args), GFP_KERNEL);
 	if (!args)
 		return pav_refuse(err, -ENOMEM, "group %s: out of memory", h->name);
 	code = pav_devs_open(h, drives, n, args, err);
 	if (code)
 		goto free;
-	/* Reads go straight into users' memory, and the volumes have promised what will do. */
-	for (i = 0; i < n && !code; i++)
-		if (pav_dev_dma_mask(args[i].dev) > mask)
-			code = pav_refuse(err, -EINVAL, "drive %s: wants memory aligned to %u bytes, the group's drives to %u; choose one of their kind",
-					  drives[i].path, pav_dev_dma_mask(args[i].dev) + 1, mask + 1);
+	code = pav_devs_align(args, n, mask, err);
 	if (!code)
 		code = pav_engine_add(h->engine, args, n, err);
 	if (code)
@@ -500,6 +535,7 @@ int pav_hosted_return(const char *path, struct pav_hosted **out, struct pav_err 
 	struct pav_group_info *info;
 	struct pav_probe *probe;
 	struct pav_hosted *h;
+	unsigned int mask;
 	bool opened;
 	u64 blocks;
 	dev_t number;
@@ -516,7 +552,10 @@ int pav_hosted_return(const char *path, struct pav_hosted **out, struct pav_err 
 	h = lookup_bdev(path, &number) ? NULL : pav_hosted_by_drive(number);
 	if (h) {
 		*out = h;
-		code = pav_engine_return(h->engine, pav_devs_find(h, number), err);
+		arg.dev = pav_devs_hold(h, number);
+		code = arg.dev ? pav_engine_return(h->engine, arg.dev, err) :
+				 pav_refuse(err, -EBUSY, "drive %s: still busy with what group %s wanted of it; try again in a minute", path, h->name);
+		pav_devs_learn(h);
 		goto free;
 	}
 	code = pav_drive_probe(path, probe, &blocks, &opened, err);
@@ -530,10 +569,16 @@ int pav_hosted_return(const char *path, struct pav_hosted **out, struct pav_err 
 		goto free;
 	}
 	*out = h;
+	code = pav_hosted_writable(h, err);
+	if (code)
+		goto free;
+	mask = pav_devs_dma_mask(h);
 	code = pav_devs_open(h, &drive, 1, &arg, err);
 	if (code)
 		goto free;
-	code = pav_engine_return(h->engine, arg.dev, err);
+	code = pav_devs_align(&arg, 1, mask, err);
+	if (!code)
+		code = pav_engine_return(h->engine, arg.dev, err);
 	if (code)
 		pav_devs_forget(h, &arg, 1);
 	else
@@ -622,6 +667,7 @@ int pav_hosted_volume_create(struct pav_hosted *h, struct pav_volume_ident *iden
 		return code;
 	code = pav_disk_attach(h, *out, err);
 	if (code) {
+		/* Should that fail too, the volume is there without a disk, until the group is opened again. */
 		pav_volume_delete(h->engine, *out, &ignored);
 		return code;
 	}
@@ -638,16 +684,18 @@ int pav_hosted_volume_delete(struct pav_hosted *h, struct pav_volume *vol, struc
 
 	lockdep_assert_held(&pav_registry_lock);
 	pav_volume_info(vol, &info);
-	code = pav_disk_retire(disk);
+	code = disk ? pav_disk_retire(disk) : 0;
 	if (code)
 		return pav_refuse(err, code, "volume %s/%s (%s): open by %u; unassign, unmount or close it first", h->name, info.ident.name,
 				  pav_disk_name(disk), pav_disk_openers(disk));
 	code = pav_volume_delete(h->engine, vol, err);
 	if (code) {
-		pav_disk_revive(disk);
+		if (disk)
+			pav_disk_revive(disk);
 		return code;
 	}
-	pav_disk_destroy(disk);
+	if (disk)
+		pav_disk_destroy(disk);
 	pav_registry_changed();
 	pav_event_post(PAV_EVENT_VOLUME_DELETED, h->name, info.ident.name, -1, NULL, 0, "volume deleted");
 	return 0;
@@ -666,7 +714,8 @@ int pav_hosted_volume_grow(struct pav_hosted *h, struct pav_volume *vol, u64 cel
 	code = pav_volume_grow(h->engine, vol, cells, err);
 	if (code)
 		return code;
-	pav_disk_resize(pav_volume_host(vol), cells);
+	if (pav_volume_host(vol))
+		pav_disk_resize(pav_volume_host(vol), cells);
 	pav_event_post(PAV_EVENT_VOLUME_CHANGED, h->name, info.ident.name, -1, NULL, cells << PAV_CELL_SHIFT, "volume grown");
 	return 0;
 }
@@ -682,7 +731,8 @@ int pav_hosted_volume_rename(struct pav_hosted *h, struct pav_volume *vol, const
 	code = pav_volume_rename(h->engine, vol, name, err);
 	if (code)
 		return code;
-	pav_disk_rename(pav_volume_host(vol), name);
+	if (pav_volume_host(vol))
+		pav_disk_rename(pav_volume_host(vol), name);
 	pav_registry_changed();
 	pav_event_post(PAV_EVENT_VOLUME_CHANGED, h->name, name, -1, NULL, 0, "volume renamed");
 	return 0;

@@ -7,13 +7,13 @@
  * one by one from a plain mempool would deadlock: the rescuer sends the waiting ones off.
  */
 #include <linux/blk-cgroup.h>
-#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/hardirq.h>
 #include <linux/highmem.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/percpu-refcount.h>
 #include <linux/random.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
@@ -36,6 +36,8 @@
 struct pav_dev {
 	struct block_device *bdev;
 	struct file *file;		/* pav_bdev_close() wants it */
+	struct percpu_ref inflight;	/* I/O, from submit until its completion has returned */
+	struct completion drained;	/* retired, and nothing in flight */
 	char name[DISK_NAME_LEN + 6];	/* "/dev/" in front */
 };
 
@@ -236,6 +238,11 @@ void pav_log(enum pav_level level, const char *fmt, ...)
 
 /* ---- drives ---- */
 
+static void pav_dev_drained(struct percpu_ref *ref)
+{
+	complete(&container_of(ref, struct pav_dev, inflight)->drained);
+}
+
 struct pav_dev *pav_dev_open(const char *path, const char **why)
 {
 	struct block_device *bdev;
@@ -294,6 +301,13 @@ struct pav_dev *pav_dev_open(const char *path, const char **why)
 		*why = "a volume of pavraid, which cannot serve as a drive";
 		goto close;
 	}
+	/* One that is only looked at is soon closed: to count by CPU would have its end wait for a grace period. */
+	err = percpu_ref_init(&dev->inflight, pav_dev_drained, PERCPU_REF_INIT_ATOMIC, GFP_KERNEL);
+	if (err) {
+		*why = "out of memory";
+		goto close;
+	}
+	init_completion(&dev->drained);
 	sync_blockdev(bdev);		/* nothing of an earlier user may be written back over us, */
 	invalidate_bdev(bdev);		/* or be read back instead of what we write */
 	*why = NULL;
@@ -309,24 +323,28 @@ void pav_dev_close(struct pav_dev *dev)
 {
 	if (IS_ERR_OR_NULL(dev))
 		return;
+	if (!percpu_ref_is_dying(&dev->inflight))
+		percpu_ref_kill(&dev->inflight);
+	wait_for_completion(&dev->drained);
+	percpu_ref_exit(&dev->inflight);
 	invalidate_bdev(dev->bdev);	/* what udev read of it while we wrote beside the page cache */
 	pav_bdev_close(dev->bdev, dev->file);
 	kfree(dev);
 }
 
-/* A queue that is frozen has nothing in it. */
-void pav_dev_drain(struct pav_dev *dev)
+void pav_dev_serve(struct pav_dev *dev)
 {
-	struct request_queue *q = bdev_get_queue(dev->bdev);
-
-	blk_mq_freeze_queue(q);
-	blk_mq_unfreeze_queue(q);
+	percpu_ref_switch_to_percpu(&dev->inflight);
 }
 
-/* A driver that takes bios (NVMe's own multipath) does not say what is under way: longer than NVMe's timeout and what follows it. */
-unsigned int pav_dev_linger(const struct pav_dev *dev)
+void pav_dev_retire(struct pav_dev *dev)
 {
-	return queue_is_mq(bdev_get_queue(dev->bdev)) ? 10 : 120;
+	percpu_ref_kill(&dev->inflight);
+}
+
+bool pav_dev_idle(struct pav_dev *dev)
+{
+	return percpu_ref_is_zero(&dev->inflight);
 }
 
 bool pav_dev_alive(const struct pav_dev *dev)
@@ -375,11 +393,13 @@ static int pav_dev_error(const struct pav_dev *dev, blk_status_t status)
 static void pav_io_end(struct bio *bio)
 {
 	struct pav_io *io = container_of(bio, struct pav_io, env.bio);
+	struct pav_dev *dev = io->dev;
 
-	io->error = pav_dev_error(io->dev, bio->bi_status);
+	io->error = pav_dev_error(dev, bio->bi_status);
 	bio_uninit(bio);
 	trace_pav_io_done(io);
 	io->done(io);
+	percpu_ref_put(&dev->inflight);
 }
 
 static void pav_io_send(struct pav_io *io)
@@ -431,6 +451,7 @@ void pav_io_submit(struct pav_io *io)
 		io->done(io);
 		return;
 	}
+	percpu_ref_get(&io->dev->inflight);
 	if (likely(in_task() && !irqs_disabled())) {
 		pav_io_send(io);
 	} else {
@@ -525,6 +546,7 @@ void pav_req_zero(struct pav_req *req, unsigned int idx, unsigned int n)
 static void pav_uio_end(struct bio *bio)
 {
 	struct pav_uio_slot *slot = container_of(bio, struct pav_uio_slot, bio);
+	struct pav_dev *dev = slot->dev;
 	bool embedded = slot->embedded;
 
 	slot->uio.error = blk_status_to_errno(bio->bi_status);
@@ -536,6 +558,7 @@ static void pav_uio_end(struct bio *bio)
 		slot->uio.done(&slot->uio);
 		bio_put(bio);
 	}
+	percpu_ref_put(&dev->inflight);
 }
 
 void pav_uio_read(struct pav_req *req, unsigned int idx, unsigned int n, struct pav_dev *dev, u64 block,
@@ -544,6 +567,7 @@ void pav_uio_read(struct pav_req *req, unsigned int idx, unsigned int n, struct 
 	struct bio *user = req->env.bio, *bio;
 	struct pav_uio_slot *slot = NULL;
 
+	percpu_ref_get(&dev->inflight);
 	if (likely(req->env.slot))
 		slot = xchg(&req->env.slot, NULL);
 	if (likely(slot)) {
@@ -558,6 +582,7 @@ void pav_uio_read(struct pav_req *req, unsigned int idx, unsigned int n, struct 
 	slot->uio = (struct pav_uio) {
 		.req = req, .idx = idx, .n = n, .ctx = ctx, .done = done,
 	};
+	slot->dev = dev;
 	slot->iter = pav_req_iter(req, idx, n);
 	bio->bi_iter = slot->iter;
 	bio->bi_iter.bi_sector = block * PAV_CELL_SECTORS;

@@ -15,13 +15,14 @@ void pav_env_exit(void);
  * else), -EACCES (read-only), -EINVAL (zoned, or its sectors are larger than a cell), -ELOOP (it is a volume of ours). @why gets the reason in words.
  */
 struct pav_dev *pav_dev_open(const char *path, const char **why);
-void pav_dev_close(struct pav_dev *dev);
 /*
- * For who wants to close a device whose users have been given another: to be called so many seconds after that as pav_dev_linger() says; waits for
- * I/O that is still under way. Process context.
+ * Each I/O holds the device from when it is submitted until its completion has returned. Who does not want to wait for what is under way, which may
+ * take as long as a driver keeps a command, retires the device first, and closes it when it is idle. All of these are process context.
  */
-void pav_dev_drain(struct pav_dev *dev);
-unsigned int pav_dev_linger(const struct pav_dev *dev);
+void pav_dev_serve(struct pav_dev *dev);	/* there will be much I/O: it is counted by each CPU for itself from now on */
+void pav_dev_retire(struct pav_dev *dev);	/* once: its users have been told to use it no more */
+bool pav_dev_idle(struct pav_dev *dev);		/* retired only: nothing is under way, and nothing will be */
+void pav_dev_close(struct pav_dev *dev);	/* waits until it is idle */
 bool pav_dev_alive(const struct pav_dev *dev);	/* false: it was unplugged. Any context */
 dev_t pav_dev_number(const struct pav_dev *dev);
 unsigned int pav_dev_dma_mask(const struct pav_dev *dev);	/* buffers must be aligned to this plus one */
@@ -33,6 +34,7 @@ unsigned int pav_dev_dma_mask(const struct pav_dev *dev);	/* buffers must be ali
 struct pav_uio_slot {
 	struct pav_uio uio;
 	struct bvec_iter iter;		/* where it reads to, as submitted: the bio's own is used up at the end */
+	struct pav_dev *dev;
 	bool embedded;
 	struct bio bio;			/* last: allocated with the rest of this as its front pad */
 };

@@ -7,7 +7,7 @@
  *  - Objects are addressed by name (PAV_A_GROUP, PAV_A_VOLUME) or, drives, by path (PAV_A_DRIVE_PATH) or slot.
  *  - Every refusal carries a text (NLMSGERR_ATTR_MSG) that names the object, the reason and the remedy.
  *  - Commands that change anything need CAP_SYS_ADMIN. They return when the change is durable on the drives.
- *  - A dump is one message an object. Sizes are bytes, times nanoseconds, counters since the group was opened.
+ *  - A dump is one message an object. Sizes are bytes, times seconds (since 1970, where they are no spans), counters since the group was opened.
  */
 #ifndef _UAPI_PAV_NETLINK_H
 #define _UAPI_PAV_NETLINK_H

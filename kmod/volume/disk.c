@@ -12,6 +12,7 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include "disk.h"
 #include "volume.h"
@@ -22,6 +23,7 @@
 
 static int pav_major;
 static DEFINE_IDA(pav_disk_ida);
+static atomic_t pav_disks_alive;	/* their memory; somebody may hold on to it longer than to the module */
 
 int pav_disks_major(void)
 {
@@ -100,6 +102,8 @@ static void pav_disk_free(struct gendisk *gd)
 	percpu_ref_exit(&disk->inflight);
 	ida_free(&pav_disk_ida, disk->index);
 	kfree(disk);
+	if (atomic_dec_and_test(&pav_disks_alive))
+		wake_up_var(&pav_disks_alive);
 }
 
 static const struct block_device_operations pav_disk_ops = {
@@ -120,7 +124,7 @@ static void pav_disk_drained(struct percpu_ref *ref)
  *  - No write cache: an acknowledged write is on the drives, and the core drops FLUSH and FUA.
  *  - A bio that is split is split where a request must not cross (chunk_sectors), whatever its number of segments.
  *  - Discards and zeroes of any length: requests.c cuts them up, so the limits are what a bio can say.
- *  - NOWAIT is honoured: without memory at hand such a bio is sent back.
+ *  - NOWAIT: without memory at hand for it such a bio is sent back. It may still wait for a drive that has no tag free, which the engine's I/O does.
  */
 static struct queue_limits pav_disk_limits(const struct pav_disk_traits *traits)
 {
@@ -179,7 +183,7 @@ struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_t
 		goto free_index;
 	}
 	disk->gd = gd;
-	gd->private_data = disk;	/* from here on put_disk() frees it all */
+	gd->private_data = disk;
 	gd->fops = &pav_disk_ops;
 	gd->major = pav_major;
 	gd->first_minor = disk->index;
@@ -188,10 +192,13 @@ struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_t
 	snprintf(gd->disk_name, sizeof(gd->disk_name), "pav%u", disk->index);
 	set_capacity(gd, info->cells << (PAV_CELL_SHIFT - SECTOR_SHIFT));
 	err = device_add_disk(NULL, gd, pav_disk_attr_groups);
-	if (err)
-		put_disk(gd);
+	if (err) {
+		put_disk(gd);	/* which does not call free_disk() for one that was never added */
+		goto free_index;
+	}
+	atomic_inc(&pav_disks_alive);
 	kfree(info);
-	return err ? ERR_PTR(err) : disk;
+	return disk;
 
 free_index:
 	ida_free(&pav_disk_ida, disk->index);
@@ -204,12 +211,12 @@ free_info:
 	return ERR_PTR(err);
 }
 
-int pav_disk_retire(struct pav_disk *disk)
+static int pav_disk_shut(struct pav_disk *disk, bool whoever)
 {
 	int err = 0;
 
 	mutex_lock(&disk->gd->open_mutex);
-	if (disk_openers(disk->gd))
+	if (disk_openers(disk->gd) && !whoever)
 		err = -EBUSY;
 	else
 		disk->retired = true;
@@ -222,6 +229,16 @@ int pav_disk_retire(struct pav_disk *disk)
 	percpu_ref_kill(&disk->inflight);
 	wait_for_completion(&disk->drained);
 	return 0;
+}
+
+int pav_disk_retire(struct pav_disk *disk)
+{
+	return pav_disk_shut(disk, false);
+}
+
+void pav_disk_cut(struct pav_disk *disk)
+{
+	pav_disk_shut(disk, true);
 }
 
 void pav_disk_revive(struct pav_disk *disk)
@@ -276,6 +293,8 @@ int pav_disks_init(void)
 
 void pav_disks_exit(void)
 {
+	/* A task that lost the race to open a disk with its end has a reference on that, and none on the module. */
+	wait_var_event(&pav_disks_alive, !atomic_read(&pav_disks_alive));
 	pav_requests_exit();
 	unregister_blkdev(pav_major, "pav");
 	ida_destroy(&pav_disk_ida);

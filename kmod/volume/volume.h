@@ -28,6 +28,7 @@ struct pav_disk *pav_disk_create(struct pav_volume *vol, const struct pav_disk_t
 /* -EBUSY: somebody has it open. 0: no request is in flight, none is let in, nobody can open it. */
 int pav_disk_retire(struct pav_disk *disk);
 void pav_disk_revive(struct pav_disk *disk);
+void pav_disk_cut(struct pav_disk *disk);	/* retires it whoever has it open: what they ask of it fails from now on */
 void pav_disk_destroy(struct pav_disk *disk);	/* retired only; @disk is dead */
 
 void pav_disk_resize(struct pav_disk *disk, u64 cells);

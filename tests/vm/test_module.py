@@ -17,6 +17,7 @@ from checkers import assert_no_leaks, assert_nothing_left, forget_leaks, lock_ch
 from conftest import MODULE, build_module, failed
 from pavnl import Refused, encode, message
 from vm.guest import Spec
+from vm.pace import wait_until
 from vm.world import World
 
 DRIVES = 18
@@ -462,6 +463,38 @@ def test_insert_use_remove_many_times(guest, nl):
     nl.do("group-import", drives=drives(guest))
 
 
+@pytest.mark.smoke
+def test_removal_while_a_group_is_opened(guest, nl):
+    """An import takes seconds, and until it ends no group holds the module. Whoever wants to remove it meanwhile is told that it is in use."""
+    settle(guest)
+    nl.do("group-export", group="g1")
+    guest.sh("rmmod pavraid")
+    importing = message("group-import", drives=drives(guest)).hex()
+    exporting = message("group-export", group="g1").hex()
+    tries = guest.sh(f"""
+        for i in $(seq 4); do
+            insmod {MODULE} || exit 1
+            {nl.nlpipe} pavraid 5 {importing} >/tmp/answer & import=$!
+            while [ -d /proc/$import ] && ! grep -q '^end' /tmp/answer; do
+                [ -n "$(cat /sys/module/pavraid/refcnt)" ] || exit 2
+                if [ $(cat /sys/module/pavraid/refcnt) != 0 ]; then
+                    rmmod pavraid 2>/tmp/why && exit 3
+                    grep -q "in use" /tmp/why || exit 4
+                    echo tried
+                fi
+            done
+            wait $import
+            grep -q '^end 0' /tmp/answer || exit 5
+            udevadm settle -t 30
+            {nl.nlpipe} pavraid 5 {exporting} | grep -q '^end 0' || exit 6
+            rmmod pavraid || exit 7
+        done""", timeout=240).split()
+    assert len(tries) >= 4, "it was tried while a group was being opened"
+    assert_nothing_left(guest)
+    insert(guest)
+    nl.do("group-import", drives=drives(guest))
+
+
 def test_corrupt_superblocks(guest, nl):
     """Refused by drive and reason. One good slot of the two is enough, and what is put right is taken again."""
     settle(guest)
@@ -513,6 +546,38 @@ def test_drive_fail_and_pull(guest, nl):
     with pytest.raises(Refused) as third:
         nl.do("drive-fail", group="g1", drive_slot=spare)
     assert "lose" in third.value.text or "lost" in third.value.text, third.value
+
+
+@pytest.mark.smoke
+def test_a_faulted_group_takes_no_drive(guest, nl):
+    """After a third loss: newcomers and those that come back are refused, nothing is written on them, and they are not held."""
+    guest.pull_drive(12)
+    wait_until(lambda: nl.do("group-get", group="g1")["group-state"] == "faulted", "the group is faulted", 60)
+    guest.insert_drive(9, blank=True)
+    guest.insert_drive(12)
+    settle(guest)
+    names = guest.drive_names()
+    new, back = f"/dev/{names[9]}", f"/dev/{names[12]}"
+    look = f"dd if={new} bs=1M count=4 iflag=direct status=none | sha256sum; dd if={back} bs=1M count=4 iflag=direct status=none | sha256sum"
+    before = guest.sh(look)
+    slots = {d["drive-state"]: d["drive-slot"] for d in nl.dump("drive-get", group="g1")}
+    for _ in range(3):
+        refused(nl, errno.EIO, "group g1: faulted, no drive can join", "drive-add", group="g1", drives=[{"drive-path": new}])
+        refused(nl, errno.EIO, "group g1: faulted, no drive can join", "drive-add", group="g1", drives=[{"drive-path": new, "drive-spare": True}])
+        refused(nl, errno.EIO, "group g1: faulted, no drive can join", "drive-replace", group="g1", drive_slot=slots["failed"], drive_path=new)
+        refused(nl, errno.EIO, "group g1: faulted, no drive can join", "drive-return", drive_path=back)
+    time.sleep(3)       # the watch looks at each drive that the group has, each second
+    nl.dump("drive-get", group="g1")
+    assert "holds no superblock" in nl.do("drive-probe", drive_path=new)["error-text"]
+    assert nl.do("drive-probe", drive_path=back)["drive"]["group"] == "g1"
+    assert guest.sh(look) == before
+    try:
+        nl.do("group-export", group="g1")
+    except Refused as e:        # it says so if it could not write a checkpoint, and is closed all the same
+        assert "checkpoint failed" in e.text, e
+    assert nl.dump("group-get") == []
+    nl.do("group-import", drives=[d for d in drives(guest) if d["drive-path"] != new])
+    assert nl.do("group-get", group="g1")["group-state"] == "degraded"
 
 
 # ---- last: what comes after this is undefined, but for the module's health ----
