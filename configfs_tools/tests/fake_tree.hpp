@@ -24,7 +24,7 @@ class FakeTree final : public Tree {
     std::set<std::string> devices;           // block devices that exist
     std::set<std::string> connected;         // subsystems a host has connected to: serial, model, version are fixed
 
-    // The n-th change from now (0: the next) is refused with `err`; later ones work again.
+    // The n-th change since construction (changes(): the next) is refused with `err`; later ones work again.
     void fail_at(std::size_t n, int err)
     {
         fail_at_ = n;

@@ -3,13 +3,13 @@
 // pav-nvmet: the library by hand. Everything it can do is a call of pav/nvmet.hpp; here are only arguments, the file that
 // remembers what is ours, questions and exit codes.
 #include <fmt/core.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -17,6 +17,7 @@
 
 #include "modules.hpp"
 #include "pav/nvmet.hpp"
+#include "pav/signals.hpp"
 
 namespace pav::nvmet::tool {
 namespace {
@@ -35,7 +36,7 @@ enum Exit {
 struct Options {
     std::string file;
     std::string root = default_root;
-    std::string owned = "/run/pav/nvmet-owned.json";
+    std::string owned = "/run/pav/pav-nvmet-owned.json";  // pavcfg has its own: neither removes what is the other's
     std::string claim_ports;
     std::vector<std::string> claim_nqns;
     std::vector<std::string> ana;
@@ -65,6 +66,8 @@ Result<std::string> slurp(const std::string &file)
 {
     if (file == "-")
         return std::string(std::istreambuf_iterator<char>(std::cin), {});
+    if (std::error_code ec; std::filesystem::is_directory(file, ec))  // its stream would throw
+        return Error{"read", file, EISDIR, "", "name a file of JSON"};
     std::ifstream in(file, std::ios::binary);
     std::string text(std::istreambuf_iterator<char>(in), {});
     if (!in)
@@ -117,25 +120,6 @@ bool confirmed(const Options &o, const Plan &plan)
     return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");
 }
 
-// A plan is not left half done because somebody closed a terminal.
-class NoSignals {
-  public:
-    NoSignals()
-    {
-        sigset_t set;
-        ::sigemptyset(&set);
-        for (int s : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
-            ::sigaddset(&set, s);
-        ::sigprocmask(SIG_BLOCK, &set, &old_);
-    }
-    NoSignals(const NoSignals &) = delete;
-    NoSignals &operator=(const NoSignals &) = delete;
-    ~NoSignals() { ::sigprocmask(SIG_SETMASK, &old_, nullptr); }
-
-  private:
-    sigset_t old_{};
-};
-
 int run(const Options &o, Tree &tree, const Plan &plan)
 {
     if (!o.json)
@@ -152,7 +136,7 @@ int run(const Options &o, Tree &tree, const Plan &plan)
     ApplyOptions options;
     if (o.root == default_root)
         options.load_module = load_module;
-    NoSignals block;
+    const SignalsBlocked whole;
     ApplyReport r = apply(tree, plan, options);
     if (o.json) {
         auto j = nlohmann::ordered_json::parse(r.to_json());

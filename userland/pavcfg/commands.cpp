@@ -25,7 +25,7 @@ Param drive_param(std::string_view help) { return {"drive", ArgType::drive, "D",
 Param open_group_param() { return {"group", ArgType::group, "G", "the media group", required}; }
 
 std::vector<Param> path_params() {
-    return {volume_param("volume", false), in_group(), port_param(false),
+    return {volume_param("volume", false), {"grpname", ArgType::group, "G", "only volumes of this group; alone: all of them"}, port_param(false),
             {"controller", ArgType::number, "N", "every volume of this controller's ports", false, false, 1, max_controllers}};
 }
 
@@ -75,11 +75,11 @@ const std::vector<Command> &commands() {
          "take a host's permission away", "A host that is connected stays connected until it disconnects.",
          "disallow host any to volume db1", "", "to from"},
         {Id::failover, "failover", path_params(), "make the standby path active",
-         "Of one volume; or of every volume that is active on a port or on a controller's ports. Nothing is interrupted: hosts are "
+         "Of one volume; of every volume of a group; or of every volume that is active on a port or on a controller's ports. Nothing is interrupted: hosts are "
          "told that the other path is the better one now. It stays so, over restarts too, until failback.",
          "failover volume db1", "", ""},
         {Id::failback, "failback", path_params(), "make the preferred path active again",
-         "Of one volume, of those that prefer a port or a controller's ports, or of all. Going back is always manual.",
+         "Of one volume, of a group's, of those that prefer a port or a controller's ports, or of all. Going back is always manual.",
          "failback controller 1", "", ""},
         {Id::configure_controller, "configure controller",
          {controller_param(required),
@@ -104,11 +104,12 @@ const std::vector<Command> &commands() {
           {"takeover", ArgType::flag, "", "take the group from another host that has it open; --takeover is the same"}},
          "open groups that are on this machine's drives",
          "Volumes are served again as they were before, on the ports of the same names. A group that another host has open is refused, and "
-         "that host named. One that was closed opens at once, one that this machine left open when it crashed after two seconds, one "
-         "that another host left open after 12 seconds in which that host was seen to be silent. takeover cuts a living host off: it stops writing, its "
+         "that host named. One that was closed opens at once, one that this machine left open when it crashed after about 4 seconds, one "
+         "that another host left open after about 15 in which that host was seen to be silent. takeover cuts a living host off: it stops writing, its "
          "users get errors; use it when that host cannot be reached.", "import group name MG1", "", ""},
         {Id::export_group, "export group", {group_param("name", required, true)}, "close a group, so that its drives can go to another host",
-         "Its volumes are no longer served. restore leaves it closed; import group opens it again.", "export group name MG1 --yes",
+         "Its volumes are no longer served. restore leaves it closed; import group opens it again. Of a group whose drives are gone for good: "
+         "restore no longer waits for them.", "export group name MG1 --yes",
          "Hosts that use the group's volumes lose them.", ""},
         {Id::checkpoint_group, "checkpoint group", {group_param("name", required, true)}, "write a group's checkpoint now",
          "What follows a checkpoint is replayed when the group is opened; so this shortens the next import.", "checkpoint group name MG1", "", ""},
@@ -156,12 +157,12 @@ const std::vector<Command> &commands() {
          "pav-scrub.timer begins one each month.",
          "scrub group MG1", "", ""},
         {Id::restore, "restore", {}, "bring everything back, as after a boot",
-         "Loads the modules, opens every group that is found, waits for drives, interfaces and addresses that are not there yet "
-         "(--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
+         "Loads the modules, opens every group that is found, waits for drives of groups that this host had, interfaces and addresses that "
+         "are not there yet (--wait SECONDS, by default options.wait of the file, 120) and says for which, and serves all volumes as recorded. What "
          "is right already is not touched. Ends with 3 when something had to be left out.",
          "restore --wait 60", "", ""},
         {Id::show_groups, "show groups", {group_param("name", false, true)}, "media groups: status, space, and when it will be full",
-         "Status is Faulted, Full, Degraded, Overprovisioned (volumes of more than the capacity), or Online. Logical is what volumes promise, "
+         "Status is Faulted, Full, Rebuilding, Degraded, Overprovisioned (volumes of more than the capacity), or Online. Logical is what volumes promise, "
          "Physical what was written and not given back (discard, fstrim, write-zeroes give back), Capacity what the group can hold. Full In "
          "is Free at the rate of the last day, or since the group was opened.", "show groups", "", ""},
         {Id::show_drives, "show drives", {group_param("grpname", false)}, "the groups' drives and their state",
@@ -176,7 +177,8 @@ const std::vector<Command> &commands() {
         {Id::show_ports, "show ports", {}, "ports: address, speed, state, preferred and active volumes", "", "show ports", "", ""},
         {Id::show_hosts, "show hosts", {}, "which hosts may connect to which volumes", "", "show hosts", "", ""},
         {Id::show_status, "show status", {}, "is all well? What is not, and what to do about it",
-         "Ends with 3 when something recorded cannot be served, or nvmet differs from what is recorded.", "show status", "", ""},
+         "Ends with 3 when something needs attention: a group that is faulted, full or degraded, a drive that failed, what is beyond repair, something "
+         "recorded that cannot be served, or nvmet that differs from what is recorded.", "show status", "", ""},
         {Id::show_events, "show events", {{"seconds", ArgType::number, "N", "stop after so long; without it, run until interrupted", false, false, 1, 86400}},
          "what happens, as it happens: drives failing, space running out", "", "show events", "", ""},
         {Id::show_mapped_network, "show volume-mapped-network",

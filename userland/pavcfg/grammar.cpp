@@ -16,6 +16,8 @@ namespace {
 
 using Words = std::vector<std::string>;
 
+constexpr std::size_t path_max = 255;  // of a drive, as the module takes it
+
 Words split(std::string_view text) {
     std::istringstream stream{std::string(text)};
     Words words;
@@ -142,7 +144,7 @@ class Parser {
         if (param.type == ArgType::drives) {
             while (at_ < words_.size() && !param_of(command_, words_[at_]) && !is_filler(command_, words_[at_])) values.push_back(words_[at_++]);
             for (const auto &path : values)
-                if (!path.starts_with('/')) return usage_error(path, "a drive is named by its path", "for example /dev/nvme0n1");
+                if (!path.starts_with('/') || path.size() > path_max) return usage_error(path, "a drive is named by its path", "for example /dev/nvme0n1");
             if (values.empty()) return no_value(param);
             return {};
         }
@@ -181,7 +183,7 @@ class Parser {
             if (auto good = parse_port_name(value); !good) return good.error();
             break;
         case ArgType::drive:
-            if (!value.starts_with('/') && !to_number(value))
+            if ((!value.starts_with('/') && !to_number(value)) || value.size() > path_max)
                 return usage_error(value, "a drive is named by its path, or by the number of its slot", "for example /dev/nvme0n1, or 3");
             break;
         case ArgType::host:
@@ -260,6 +262,7 @@ const char *const options_text =
     "  --dry-run       show what would be done, do nothing\n"
     "  --yes           answer questions with yes\n"
     "  --wait SECONDS  wait so long for interfaces, addresses and drives that are not there yet\n"
+    "  --takeover      import group, wipe drives: even if another host has the group open\n"
     "  --watch         wait for the end of what the command began in the background\n"
     "  --quiet         no progress, no remarks: only results and errors\n"
     "  --config FILE   instead of /etc/pav/pavcfg.conf\n"
@@ -386,7 +389,7 @@ std::vector<std::string> complete(const Words &words, const std::string &partial
     } else {
         candidates = next_words(words);
     }
-    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--watch", "--quiet", "--config", "--module", "--help", "--version"};
+    if (partial.starts_with("--")) candidates = {"--json", "--dry-run", "--yes", "--wait", "--watch", "--takeover", "--quiet", "--config", "--module", "--help", "--version"};
     std::erase_if(candidates, [&](const std::string &word) { return !word.starts_with(partial); });
     return candidates;
 }

@@ -12,6 +12,7 @@
 
 #include "pav/config.hpp"
 #include "pav/netlink.hpp"
+#include "pavcfg/render.hpp"
 #include "pavcfg/run.hpp"
 
 namespace {
@@ -19,9 +20,15 @@ namespace {
 using namespace pav;
 
 int show_events(const cli::Call &call, const cli::Options &options, cli::Session &session) {
+    const auto say = [&](const Error &error) {
+        if (options.json)
+            session.out << cli::error_json(error).dump() << std::endl;
+        else
+            session.err << "pavcfg: " << error.to_text() << "\n";
+    };
     auto stream = EventStream::open();
     if (!stream) {
-        session.err << "pavcfg: " << stream.error().to_text() << "\n";
+        say(stream.error());
         return cli::exit_refused;
     }
     const unsigned seconds = call.number("seconds");
@@ -35,7 +42,7 @@ int show_events(const cli::Call &call, const cli::Options &options, cli::Session
         }
         const auto event = stream->next(patience);
         if (!event) {
-            session.err << "pavcfg: " << event.error().to_text() << "\n";
+            say(event.error());
             if (event.error().err != ENOBUFS) return cli::exit_refused;
             continue;
         }

@@ -398,6 +398,8 @@ std::vector<std::string> problems_of(const Snapshot &snap) {
             problems.push_back(fmt::format("group {} is overprovisioned: {} of volumes on {}", view.group.name, size_text(view.group.provisioned_bytes),
                                            size_text(view.group.capacity_bytes)));
     }
+    for (const auto &name : snap.closed_groups)
+        problems.push_back(fmt::format("group {} is not open (pavcfg restore; if it is not to come back: pavcfg export group name {})", name, name));
     for (const auto &left : snap.left_out) problems.push_back(left_out_text(left));
     for (const auto &v : snap.volumes) {
         if (v.exported.assigned() && !v.exported.allow_any && v.exported.hosts.empty())
@@ -441,7 +443,7 @@ json status_json(const Snapshot &snap) {
     for (const auto &one : snap.left_out) left.push_back({{"volume", one.volume}, {"port", one.port}, {"reason", one.reason}});
     json plan = json::array();
     for (const auto &step : snap.drift.steps) plan.push_back(step.to_text());
-    json out{{"engine_loaded", snap.engine_loaded}, {"nvmet_loaded", snap.nvmet_loaded}, {"problems", problems_of(snap)}, {"left_out", left}, {"drift", plan}};
+    json out{{"engine_loaded", snap.engine_loaded}, {"nvmet_loaded", snap.nvmet_loaded}, {"problems", problems_of(snap)}, {"closed_groups", snap.closed_groups}, {"left_out", left}, {"drift", plan}};
     out.update(groups_json(snap, ""));
     out.update(tasks_json(snap.groups, ""));
     out.update(volumes_json(snap, ""));

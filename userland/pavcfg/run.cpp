@@ -70,7 +70,8 @@ bool confirmed(const Call &call, const Options &options, Session &session, int &
 
 PathSelector selector_of(const Call &call) {
     PathSelector which;
-    if (call.has("volume")) which.volume = VolumeRef{call.text("volume"), call.text("grpname")};
+    which.group = call.text("grpname");
+    if (call.has("volume")) which.volume = VolumeRef{call.text("volume"), which.group};
     which.port = call.text("port-name");
     which.controller = call.number("controller");
     return which;
@@ -200,18 +201,11 @@ int show(const Call &call, Array &array, const Options &options, Session &sessio
     }
     case Id::show_volumes: print(volumes_text(snap, group), volumes_json(snap, group)); break;
     case Id::show_volume: {
-        std::vector<std::string> names;
-        bool found = false;
-        for (const auto &view : snap.volumes) {
-            names.push_back(view.volume.name);
-            if (view.volume.name != call.text("name") || (!group.empty() && view.volume.group != group)) continue;
-            print(volume_text(view), volume_json(view));
-            found = true;
-        }
-        if (found) break;
-        const auto near = nearest(call.text("name"), names);
-        return fail({"show the volume", call.text("name"), ENOENT, "there is no such volume", near ? fmt::format("did you mean {}?", *near) : "see pavcfg show volumes"},
-                    exit_refused, options, session);
+        const auto volume = array.find_volume({call.text("name"), group});
+        if (!volume) return fail(volume.error(), exit_refused, options, session);
+        for (const auto &view : snap.volumes)
+            if (view.volume.full_name() == volume->full_name()) print(volume_text(view), volume_json(view));
+        break;
     }
     case Id::show_controllers: print(controllers_text(snap), controllers_json(snap)); break;
     case Id::show_ports: print(ports_text(snap), ports_json(snap)); break;
@@ -223,7 +217,7 @@ int show(const Call &call, Array &array, const Options &options, Session &sessio
     }
     case Id::show_status:
         print(status_text(snap), status_json(snap));
-        return snap.left_out.empty() && snap.drift.empty() && !snap.drift_error && snap.engine_loaded ? exit_ok : exit_partial;
+        return snap.needs_attention() ? exit_partial : exit_ok;
     default: break;
     }
     return exit_ok;

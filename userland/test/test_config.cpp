@@ -70,6 +70,7 @@ const Mistake mistakes[] = {
     {"same ordinal", PORT("name = \"100g-1/1\"; controller = 1; interface = \"e\"; ip = \"10.0.0.1\"; },\n{ name = \"25g-1/1\"; controller = 1; interface = \"f\"; ip = \"10.0.0.2\";"), 5, "both port 1 of controller 1"},
     {"model", "array: {\n model = \"Linux\"; };\n" ZONE CTRL, 2, "PVL-"},
     {"prefix", "array: {\n serial_prefix = \"GB0 \"; };\n" ZONE CTRL, 2, "serial_prefix"},
+    {"a prefix no serial can have", "array: {\n serial_prefix = \"_GB\"; };\n" ZONE CTRL, 2, "letters and digits"},
     {"greedy prefix", "array: {\n serial_prefix = \"nqn\"; };\n" ZONE CTRL, 2, "claims"},
     {"nqn form", "array: {\n nqn = \"eui\"; };\n" ZONE CTRL, 2, "uuid"},
     {"wait", "options: {\n wait = -1; };\n" ZONE CTRL, 2, "use 0 to 3600"},

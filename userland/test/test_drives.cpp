@@ -54,6 +54,15 @@ TEST_F(Repair, ReplaceWithANewDriveThatIsEmpty) {
     EXPECT_EQ(state_of(3), DriveState::rebuilding);
 }
 
+TEST_F(Repair, APathThatTwoSlotsHaveOrHadIsNotGuessedAt) {
+    rig.engine.take_away("/dev/nvme4n1");
+    rig.drives.same_as["/dev/nvme4n1"] = "/dev/nvme2n1";  // names have shifted: it is another's by now
+    const auto refused = rig.pavcfg("replace drive /dev/nvme4n1 in group MG1 with /dev/nvme9n1 --yes");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_NE(refused.err.find("more than one slot of group MG1 has or had this path: 2 (active), 4 (gone, had it)"), std::string::npos) << refused.err;
+    EXPECT_EQ(rig.pavcfg("replace drive 4 in group MG1 with /dev/nvme9n1 --yes").code, 0);
+}
+
 TEST_F(Repair, AddNamesEveryDriveInTheWay) {
     rig.drives.holds["/dev/nvme7n1"] = {"swap space"};
     refused("add drives /dev/nvme6n1 /dev/nvme7n1 /dev/nvme6n1 spares /dev/nvme1n1 to group MG1",

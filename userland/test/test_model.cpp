@@ -123,6 +123,20 @@ TEST(Export, ChangesTouchOnlyWhatDiffersAndIsOurs) {
     EXPECT_TRUE(prop_changes(props_of(wanted), wanted).empty());
 }
 
+TEST(Export, EachHostKeepsItsPropertySoThatNoCutShutsOneOut) {
+    Export wanted;
+    wanted.hosts = {"nqn.a", "nqn.b", "nqn.c"};
+    const Props now{{"export.host.0", "nqn.b"}, {"export.host.3", "nqn.c"}};
+    const auto changes = prop_changes(now, wanted);
+    ASSERT_EQ(changes.size(), 1U);
+    EXPECT_EQ(changes.at("export.host.1"), "nqn.a");
+    wanted.hosts = {"nqn.c", "nqn.d"};
+    const auto other = prop_changes(now, wanted);
+    EXPECT_EQ(other.at("export.host.0"), std::nullopt);
+    EXPECT_EQ(other.at("export.host.1"), "nqn.d") << "not in the place of one that goes";
+    EXPECT_EQ(other.size(), 2U);
+}
+
 // ---- space --------------------------------------------------------------------------------------------------------------------
 
 Group a_group(std::uint64_t used, std::uint64_t before, std::uint64_t seconds) {

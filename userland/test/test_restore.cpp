@@ -134,6 +134,99 @@ TEST(Restore, DoesNotWaitForADriveThatHasFailedBeforeAndASpareStandsInForNone) {
     EXPECT_EQ(restored.code, 0) << restored.err;
 }
 
+TEST(Restore, WaitsForAGroupOfWhichNoDriveIsThere) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    const auto all = rig.drives.present;
+    rig.drives.present.clear();
+    rig.clock.at[2s] = [&] { rig.drives.present = all; };
+    auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 0) << restored.err;
+    EXPECT_TRUE(has(restored.err, "waiting (at most 10 s) for drives of group MG1: none is here")) << restored.err;
+    EXPECT_EQ(rig.clock.time, 2s);
+    EXPECT_EQ(rig.nvmet_state(), before);
+
+    reboot(rig);
+    rig.drives.present.clear();
+    restored = rig.pavcfg("restore --wait 3");
+    EXPECT_EQ(restored.code, 3) << "nothing is served, and that is no success";
+    EXPECT_TRUE(has(restored.err, "left out: group MG1: none of its drives is here")) << restored.err;
+    EXPECT_EQ(rig.clock.time, 5s);
+    const auto status = rig.pavcfg("show status");
+    EXPECT_EQ(status.code, 3);
+    EXPECT_TRUE(has(status.out, "group MG1 is not open")) << status.out;
+
+    const auto gone = rig.pavcfg("export group name MG1 --yes");
+    EXPECT_EQ(gone.code, 0) << gone.err;
+    EXPECT_TRUE(has(gone.out, "restore no longer waits for it")) << gone.out;
+    EXPECT_TRUE(has(rig.pavcfg("export group name MG1 --yes").out, "Nothing to do"));
+    EXPECT_EQ(rig.pavcfg("restore --wait 3").code, 0);
+    EXPECT_EQ(rig.pavcfg("show status").code, 0);
+    EXPECT_EQ(rig.clock.time, 5s);
+}
+
+TEST(Restore, DoesNotWaitForAGroupThatWasDeletedOrWiped) {
+    Rig rig;
+    rig.make_volume();
+    ASSERT_EQ(rig.pavcfg("delete volume name v1 --yes").code, 0);
+    ASSERT_EQ(rig.pavcfg("delete group name MG1 --yes").code, 0);
+    EXPECT_EQ(rig.pavcfg("restore --wait 3").code, 0);
+    rig.make_volume();
+    reboot(rig);
+    rig.modules.in_kernel = {"pavraid"};
+    ASSERT_EQ(rig.pavcfg("wipe drives /dev/nvme0n1 /dev/nvme1n1 /dev/nvme2n1 /dev/nvme3n1 /dev/nvme4n1 --yes").code, 0);
+    EXPECT_TRUE(has(rig.pavcfg("show status").out, "group MG1 is not open")) << "a drive of it is left";
+    ASSERT_EQ(rig.pavcfg("wipe drives /dev/nvme5n1 --yes").code, 0);
+    EXPECT_EQ(rig.pavcfg("restore --wait 3").code, 0);
+    EXPECT_EQ(rig.clock.time, 0s);
+}
+
+TEST(Restore, ADriveThatFailedAndIsStillInItsBayHidesNoneThatIsLate) {
+    Rig rig;
+    rig.make_pair();
+    ASSERT_EQ(rig.pavcfg("fail drive grpname MG1 slot 0 --yes").code, 0);
+    reboot(rig);
+    const auto all = rig.drives.present;
+    std::erase(rig.drives.present, "/dev/nvme5n1");
+    rig.clock.at[2s] = [&] { rig.drives.present = all; };
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_TRUE(has(restored.err, "drives of group MG1: 4 of 5 are here")) << restored.err;
+    EXPECT_EQ(rig.clock.time, 2s);
+    EXPECT_TRUE(has(restored.out, "imported from 6 drives")) << restored.out;
+}
+
+TEST(Restore, ServesThoughTheStateFileCannotBeWritten) {
+    Rig rig;
+    rig.make_pair();
+    const auto before = rig.nvmet_state();
+    reboot(rig);
+    std::filesystem::remove(rig.dir + "/state.json");
+    std::filesystem::create_directory(rig.dir + "/state.json.new");  // where the new file would be
+    const auto restored = rig.pavcfg("restore");
+    EXPECT_EQ(restored.code, 3);
+    EXPECT_TRUE(has(restored.err, "could not be noted on this host: cannot write the state of this host")) << restored.err;
+    EXPECT_EQ(rig.nvmet_state(), before);
+}
+
+TEST(Restore, AModuleOfOneTransportThatIsMissingKeepsTheOthersPortsUp) {
+    std::string config = two_controllers;
+    config.replace(config.rfind("roce"), 4, "tcp");
+    Rig rig(config);
+    rig.make_pair();
+    reboot(rig);
+    rig.modules.missing = {"nvmet-rdma"};
+    const auto restored = rig.pavcfg("restore --wait 0");
+    EXPECT_EQ(restored.code, 3);
+    EXPECT_TRUE(has(restored.err, "left out: port 100g-1/1: nvmet refused to listen on it")) << restored.err;
+    EXPECT_TRUE(has(restored.err, "nvmet-rdma")) << restored.err;
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10201).subsystems.contains(rig.volume("v1").serial));
+    rig.modules.missing.clear();
+    EXPECT_EQ(rig.pavcfg("restore --wait 0").code, 0);
+    EXPECT_TRUE(rig.nvmet_state().ports.at(10101).subsystems.contains(rig.volume("v1").serial));
+}
+
 TEST(Restore, AGroupThatCannotOpenIsSaidAndTheOthersServe) {
     Rig rig;
     rig.make_pair();
@@ -184,6 +277,20 @@ TEST(ExportImport, ExportOfAGroupInUseLocallyServesItAgain) {
     EXPECT_EQ(refused.code, 1);
     EXPECT_TRUE(has(refused.err, "volume v1 is open")) << refused.err;
     EXPECT_EQ(rig.nvmet_state(), before);
+}
+
+TEST(ExportImport, AVolumeThatIsOpenBesidesNvmetRefusesBeforeHostsLoseAnything) {
+    Rig rig;
+    rig.make_pair();
+    rig.engine.set_openers("MG1/v1", 2);  // nvmet's is one of them
+    const auto changes = rig.tree->changes();
+    for (const auto *command : {"export group name MG1 --yes", "delete volume name v1 --yes"}) {
+        const auto refused = rig.pavcfg(command);
+        EXPECT_EQ(refused.code, 1);
+        EXPECT_TRUE(has(refused.err, "/dev/pav0 is open on this host")) << refused.err;
+        EXPECT_EQ(rig.pavcfg(std::string(command) + " --dry-run").code, 1);
+    }
+    EXPECT_EQ(rig.tree->changes(), changes);
 }
 
 TEST(ExportImport, ImportSaysWhyADriveIsNoGood) {

@@ -62,6 +62,19 @@ TEST(CreateGroup, DrivesOfAnotherGroupAreRefused) {
     EXPECT_TRUE(has(refused.err, "/dev/nvme5n1 belongs to group MG1")) << refused.err;
 }
 
+TEST(CreateGroup, ADriveThatNvmetServesIsRefused) {
+    Rig rig;
+    nvmet::State theirs;
+    theirs.subsystems["nqn.2014-08.org.example:raw"].namespaces[1].device_path = "/dev/disk/by-id/nvme-3";
+    rig.tree->devices.insert("/dev/disk/by-id/nvme-3");
+    ASSERT_TRUE(nvmet::apply(*rig.tree, nvmet::plan(rig.nvmet_state(), theirs, {}, {.identity = rig.machine().device_identity}).value()).ok());
+    rig.drives.same_as["/dev/disk/by-id/nvme-3"] = "/dev/nvme3n1";
+    const auto refused = rig.pavcfg("create group name MG1 drives /dev/nvme0n1 /dev/nvme1n1 /dev/nvme2n1 /dev/nvme3n1");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "/dev/nvme3n1 is served by nvmet as nqn.2014-08.org.example:raw")) << refused.err;
+    EXPECT_TRUE(rig.engine.groups().value().empty());
+}
+
 TEST(CreateGroup, OneDriveTwiceIsRefusedUnderWhateverName) {
     Rig rig;
     EXPECT_TRUE(has(rig.pavcfg("create group name G drives /dev/nvme0n1 /dev/nvme1n1 /dev/nvme0n1 /dev/nvme2n1").err, "/dev/nvme0n1 is named twice"));
@@ -410,6 +423,55 @@ TEST(Failover, OfAPortOfAControllerAndBackOfAll) {
     EXPECT_EQ(rig.pavcfg("show volume name v1 --json").json()["active"], "100g-1/1");
 }
 
+TEST(Failover, OfAGroupAndNotOfWhatIsNotNamed) {
+    Rig rig;
+    rig.make_pair("v1");
+    ASSERT_EQ(rig.pavcfg("create group name MG2 drives /dev/nvme6n1 /dev/nvme7n1 /dev/nvme8n1 /dev/nvme9n1").code, 0);
+    ASSERT_EQ(rig.pavcfg("create volume name v2 size 1 GB grpname MG2").code, 0);
+    for (const auto *port : {"100g-1/1 preferred", "100g-1/2"}) ASSERT_EQ(rig.pavcfg(std::string("assign volume name v2 port-name ") + port).code, 0);
+    const auto active = [&](const char *name) { return export_of(rig.volume(name).props).active; };
+    const auto bare = rig.pavcfg("failover");
+    EXPECT_EQ(bare.code, 1);
+    EXPECT_TRUE(has(bare.err, "it is not said which")) << bare.err;
+    EXPECT_EQ(rig.pavcfg("failover grpname MG3").code, 1);
+    EXPECT_EQ(active("v1"), "100g-1/1");
+    for (int again = 0; again < 2; again++) {
+        ASSERT_EQ(rig.pavcfg("failover grpname MG2").code, 0);
+        EXPECT_EQ(active("v1"), "100g-1/1");
+        EXPECT_EQ(active("v2"), "100g-1/2");
+    }
+    ASSERT_EQ(rig.pavcfg("failover volume v1").code, 0);
+    ASSERT_EQ(rig.pavcfg("failback grpname MG1 controller 1").code, 0);
+    EXPECT_EQ(active("v1"), "100g-1/1");
+    EXPECT_EQ(active("v2"), "100g-1/2");
+}
+
+TEST(Failover, AnotherModelInTheFileStandsInNoWay) {
+    Rig rig;
+    rig.make_pair();
+    rig.tree->connected.insert(rig.volume("v1").serial);
+    rig.config_text += "array: { model = \"PVL-OTHER\"; };\n";
+    const auto moved = rig.pavcfg("failover volume v1");
+    EXPECT_EQ(moved.code, 0) << moved.err;
+    EXPECT_EQ(rig.nvmet_state().subsystems.at(rig.volume("v1").serial).model, "PVL-PAVRAID");
+    EXPECT_EQ(rig.pavcfg("show status").code, 0);
+    rig.make_pair("v2");
+    EXPECT_EQ(rig.nvmet_state().subsystems.at(rig.volume("v2").serial).model, "PVL-OTHER");
+}
+
+TEST(Failover, WhatCannotGoBackEitherIsSaid) {
+    Rig rig;
+    rig.make_pair();
+    rig.tree->fail_at(rig.tree->changes(), EIO);
+    rig.engine.refuse([n = 0](const std::string &line) mutable -> std::optional<Error> {
+        if (!line.starts_with("set properties") || n++ == 0) return std::nullopt;
+        return Error{"set the export settings of", "MG1/v1", EIO, "the checkpoint failed", ""};
+    });
+    const auto refused = rig.pavcfg("failover volume v1");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.err, "going back failed too: cannot set the export settings of MG1/v1")) << refused.err;
+}
+
 TEST(Failover, WithoutASecondPathIsRefused) {
     Rig rig;
     rig.make_volume();
@@ -495,6 +557,34 @@ TEST(Show, StatusSaysWhatIsAmiss) {
     EXPECT_EQ(status.code, 3);
     EXPECT_TRUE(has(status.out, "nvmet differs")) << status.out;
     EXPECT_TRUE(rig.nvmet_state().ports.empty()) << "looking changes nothing";
+}
+
+TEST(Show, AVolumeOfTwoGroupsHasToBeSaid) {
+    Rig rig;
+    rig.make_volume("v1");
+    ASSERT_EQ(rig.pavcfg("create group name MG2 drives /dev/nvme6n1 /dev/nvme7n1 /dev/nvme8n1 /dev/nvme9n1").code, 0);
+    ASSERT_EQ(rig.pavcfg("create volume name v1 size 1 GB grpname MG2").code, 0);
+    const auto refused = rig.pavcfg("show volume name v1 --json");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_TRUE(has(refused.json()["error"]["text"], "each have one of this name"));
+    EXPECT_EQ(rig.pavcfg("show volume name MG2/v1 --json").json()["group"], "MG2");
+    EXPECT_EQ(rig.pavcfg("show volume name v1 grpname MG1 --json").json()["group"], "MG1");
+}
+
+TEST(Show, StatusEndsWith3WhenSomethingNeedsAttention) {
+    Rig rig;
+    rig.make_pair();
+    ASSERT_EQ(rig.pavcfg("allow host any to volume v1").code, 0);
+    EXPECT_EQ(rig.pavcfg("show status").code, 0);
+    rig.engine.set_group_state("MG1", GroupState::full);
+    EXPECT_EQ(rig.pavcfg("show status").code, 3);
+    rig.engine.set_group_state("MG1", GroupState::online);
+    EXPECT_EQ(rig.pavcfg("show status").code, 0);
+    Task scrub;
+    scrub.kind = TaskKind::scrub;
+    scrub.lost = 1;
+    rig.engine.set_task("MG1", scrub);
+    EXPECT_EQ(rig.pavcfg("show status").code, 3);
 }
 
 TEST(Show, WithoutTheModuleSaysSo) {

@@ -2,6 +2,7 @@
 //
 // The common ground of all commands: opening what is needed, and bringing nvmet after what is recorded.
 #include "pav/array.hpp"
+#include "pav/signals.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -31,7 +32,7 @@ Result<void> Array::begin(Access access) {
     }
     auto state = load_state(machine_.state_file);
     if (!state) return state.error();
-    state_ = std::move(state).value();
+    state_ = saved_state_ = std::move(state).value();
     overlay(config_, state_);
 
     auto engine = machine_.open_engine();
@@ -69,13 +70,16 @@ Result<void> Array::begin(Access access) {
 
 Result<nvmet::State> Array::read_nvmet(bool *loaded) {
     auto current = nvmet::read_state(machine_.tree);
-    if (!current && current.error().err == ENOENT && lock_) {
+    const auto absent = [&] { return !current && current.error().err == ENOENT; };
+    // Without the lock, another command may take away what was listed a moment ago: that is not nvmet's absence.
+    for (int again = 0; again < 10 && absent() && !lock_ && machine_.tree.list("hosts"); again++) current = nvmet::read_state(machine_.tree);
+    if (absent() && lock_) {
         if (auto done = machine_.modules.load("nvmet"); !done) return done.error();
         if (auto done = machine_.modules.mount_configfs(); !done) return done.error();
         current = nvmet::read_state(machine_.tree);
     }
     if (loaded) *loaded = current.ok();
-    if (!current && current.error().err == ENOENT && !lock_) return nvmet::State{};
+    if (absent() && !lock_ && !machine_.tree.list("hosts")) return nvmet::State{};
     return current;
 }
 
@@ -122,7 +126,7 @@ Result<Volume> Array::find_volume(const VolumeRef &ref) {
 
 // What this host recorded; or where its volumes' ports are; or the only zone there is; or 0.
 unsigned Array::zone_of_group(const Group &group, const std::vector<Volume> &volumes) const {
-    if (const auto it = state_.group_zones.find(to_string(group.uuid)); it != state_.group_zones.end()) return it->second;
+    if (const auto it = state_.groups.find(to_string(group.uuid)); it != state_.groups.end() && it->second.zone) return it->second.zone;
     std::set<unsigned> zones;
     for (const auto &volume : volumes)
         if (volume.group == group.name)
@@ -155,12 +159,13 @@ Result<nvmet::Plan> Array::plan_for(const std::vector<Volume> &volumes, Desired 
 
 namespace {
 
-// The number of the port that a refused step of linking was about, as in "ports/10101/subsystems/GB0…".
-std::optional<unsigned> refused_port(const nvmet::ApplyReport &report) {
-    if (!report.refused || report.refused->kind != nvmet::StepKind::link_subsystem) return std::nullopt;
-    const std::string &path = report.refused->path;
-    if (!path.starts_with("ports/")) return std::nullopt;
-    return static_cast<unsigned>(std::strtoul(path.c_str() + 6, nullptr, 10));
+// Whether the step that was refused means that nvmet cannot listen on this port: a link into it, as in "ports/10101/subsystems/GB0…",
+// or the module of its transport.
+bool concerns(const nvmet::ApplyReport &report, const Port &port, Protocol protocol) {
+    if (!report.refused) return false;
+    const nvmet::Step &step = *report.refused;
+    if (step.kind == nvmet::StepKind::load_module) return step.path == fmt::format("nvmet-{}", nvmet_transport(protocol));
+    return step.kind == nvmet::StepKind::link_subsystem && step.path.starts_with(fmt::format("ports/{}/", nvmet_port_id(port)));
 }
 
 }  // namespace
@@ -184,6 +189,7 @@ Result<void> Array::settle(Outcome &out, const std::set<std::string> &without_gr
         if (auto saved = nvmet::save_owned(machine_.owned_file, plan->owned_during); !saved) return saved;
         nvmet::ApplyOptions options;
         options.load_module = [&](const std::string &module) { return machine_.modules.load(module); };
+        const nvmet::SignalsBlocked whole;
         const auto report = nvmet::apply(machine_.tree, *plan, options);
         if (report.ok()) {
             for (const auto &warning : plan->warnings) out.warnings.push_back(warning);
@@ -196,11 +202,11 @@ Result<void> Array::settle(Outcome &out, const std::set<std::string> &without_gr
             error.remedy = "mend what it names, then pavcfg restore";
             return error;
         }
-        const auto id = refused_port(report);
-        const auto port = std::find_if(config_.ports.begin(), config_.ports.end(),
-                                       [&](const auto &entry) { return id && nvmet_port_id(entry.second) == *id; });
-        if (port == config_.ports.end() || refused_ports_.contains(port->first)) return *report.error;
-        refused_ports_[port->first] = "nvmet refused to listen on it: " + report.error->to_text();
+        bool fresh = false;
+        for (const auto &[name, port] : config_.ports)
+            if (concerns(report, port, config_.protocol_of(port)))
+                fresh |= refused_ports_.emplace(name, "nvmet refused to listen on it: " + report.error->to_text()).second;
+        if (!fresh) return *report.error;
     }
 }
 
@@ -238,22 +244,25 @@ Result<void> Array::change_exports(Outcome &out, const std::vector<std::pair<Vol
     if (!plan) return plan.error();
     if (auto good = refuse_missing(desired.left_out); !good) return good;
 
-    const auto record = [&](bool undo) -> Result<void> {
-        for (const auto &[volume, exported] : changes) {
-            const auto props = undo ? prop_changes(props_of(exported), export_of(volume.props)) : prop_changes(volume.props, exported);
-            if (auto set = engine_->set_props(volume.group, volume.name, props); !set && !undo) return set;
-        }
-        return {};
+    const nvmet::SignalsBlocked whole;
+    const auto record = [&](const Volume &volume, const Export &wanted) -> Result<void> {
+        const auto now = find_volume({volume.name, volume.group});
+        if (!now) return now.error();
+        return engine_->set_props(volume.group, volume.name, prop_changes(now->props, wanted));
     };
-    auto done = record(false);
+    Result<void> done;
+    for (const auto &[volume, exported] : changes)
+        if (done) done = record(volume, exported);
     if (done) done = settle(out);
     if (done) done = refuse_missing(out.left_out);
     if (!done) {
-        const auto undone = record(true);
+        Result<void> undone;  // as far as it goes: one that cannot go back keeps none of the others from it
+        for (const auto &[volume, exported] : changes)
+            if (auto back = record(volume, export_of(volume.props)); !back && undone) undone = back;
         Outcome back;
         if (auto settled = settle(back); !settled || !undone)
             return Error{done.error().tried, done.error().object, done.error().err,
-                         done.error().reason + "; and going back failed too: " + (undone ? settled : undone).error().to_text(),
+                         done.error().reason + (done.error().reason.empty() ? "" : "; ") + "and going back failed too: " + (undone ? settled : undone).error().to_text(),
                          "mend what it names, then pavcfg restore"};
         return done;
     }
@@ -267,8 +276,15 @@ Result<void> Array::change_exports(Outcome &out, const std::vector<std::pair<Vol
 }
 
 Result<void> Array::save() {
-    if (options_.dry_run) return {};
-    return save_state(machine_.state_file, state_);
+    if (options_.dry_run || state_ == saved_state_) return {};
+    if (auto saved = save_state(machine_.state_file, state_); !saved) return saved;
+    saved_state_ = state_;
+    return {};
+}
+
+// For what has happened already, whether it can be noted here or not.
+void Array::note(Outcome &out) {
+    if (auto saved = save(); !saved) out.left_out.push_back({"", "", "what was done could not be noted on this host: " + saved.error().to_text()});
 }
 
 // Waits until nothing is missing, as long as the command has patience. One deadline for the whole command.

@@ -39,11 +39,21 @@ std::set<std::string> Array::drives_in_use() {
 Result<void> Array::check_blank(const char *tried, const std::string &object, const std::vector<DriveSpec> &drives) {
     std::vector<std::string> refused, to_wipe, of_groups;
     std::map<std::string, std::string> seen;
+    // nvmet holds its devices open without a claim: whoever else wants one gets it.
+    std::map<std::string, std::string> served;  // NQN by identity of the device
+    if (const auto nvmet = nvmet::read_state(machine_.tree))
+        for (const auto &[nqn, subsystem] : nvmet->subsystems)
+            for (const auto &[nsid, ns] : subsystem.namespaces)
+                if (!ns.device_path.empty()) served.emplace(machine_.drives.identity(ns.device_path), nqn);
     for (const auto &drive : drives) {
         const auto [it, fresh] = seen.emplace(machine_.drives.identity(drive.path), drive.path);
         if (!fresh) {
             refused.push_back(it->second == drive.path ? fmt::format("{} is named twice", drive.path)
                                                        : fmt::format("{} and {} are the same drive", it->second, drive.path));
+            continue;
+        }
+        if (const auto nqn = served.find(it->first); nqn != served.end()) {
+            refused.push_back(fmt::format("{} is served by nvmet as {}", drive.path, nqn->second));
             continue;
         }
         if (const auto label = engine_->probe_drive(drive.path); label && label->has_group()) {
@@ -69,17 +79,25 @@ Result<void> Array::check_blank(const char *tried, const std::string &object, co
     return {};
 }
 
-// `text` is a path, or the number of a slot.
+// `text` is a path, or the number of a slot. A drive that is gone keeps the path that it had, which another may have by now.
 Result<Drive> Array::find_drive(const Group &group, const std::string &text) {
     const auto drives = engine_->drives(group.name);
     if (!drives) return drives.error();
     const bool number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
     std::vector<std::string> paths;
+    std::vector<Drive> found;
     for (const auto &drive : *drives) {
         if (number ? std::to_string(drive.slot) == text
                    : !drive.path.empty() && (drive.path == text || machine_.drives.identity(drive.path) == machine_.drives.identity(text)))
-            return drive;
+            found.push_back(drive);
         paths.push_back(number ? std::to_string(drive.slot) : drive.path);
+    }
+    if (found.size() == 1) return found.front();
+    if (found.size() > 1) {
+        std::vector<std::string> slots;
+        for (const auto &drive : found) slots.push_back(fmt::format("{} ({})", drive.slot, is_present(drive) ? to_string(drive.state) : "gone, had it"));
+        return Error{"find the drive", text, 0, fmt::format("more than one slot of group {} has or had this path: {}", group.name, fmt::join(slots, ", ")),
+                     fmt::format("name the slot; see pavcfg show drives grpname {}", group.name)};
     }
     const auto near = nearest(text, paths);
     return Error{"find the drive", text, ENOENT, fmt::format("group {} has no such drive", group.name),
@@ -179,8 +197,8 @@ void Array::take_back(Outcome &out, const std::string &path, const std::string &
 Result<Outcome> Array::return_drives(const std::string &drive) {
     if (auto ready = begin(options_.dry_run ? Access::change : Access::look); !ready) return ready.error();
     Outcome out;
-    if (!engine_ && drive.empty()) return out;
-    if (!engine_) return Error{"take back", drive, ENOENT, "the module pavraid is not loaded: no group is open", "pavcfg restore"};
+    if (!real_engine_ && drive.empty()) return out;
+    if (!real_engine_) return Error{"take back", drive, ENOENT, "the module pavraid is not loaded: no group is open", "pavcfg restore"};
     if (!drive.empty()) {
         const auto back = engine_->return_drive(drive);
         if (!back) return back.error();
@@ -222,7 +240,6 @@ Result<Outcome> Array::scrub(const std::string &name, bool on) {
 
 Result<std::vector<Group>> Array::groups() {
     if (auto ready = begin(Access::look); !ready) return ready.error();
-    if (!engine_) return std::vector<Group>{};
     return engine_->groups();
 }
 
@@ -255,6 +272,14 @@ Result<Outcome> Array::wipe_drives(const std::vector<std::string> &drives, bool 
         }
         out.done.push_back(fmt::format("drive {} no longer belongs to group {}", label.path, label.group));
     }
+    // A group of which no drive is left that could be found is not waited for.
+    std::set<std::string> left;
+    for (const auto &label : closed_drives()) left.insert(to_string(label.group_uuid));
+    if (const auto open = engine_->groups())
+        for (const auto &group : *open) left.insert(to_string(group.uuid));
+    for (const auto &label : labels)
+        if (!left.contains(to_string(label.group_uuid))) state_.groups.erase(to_string(label.group_uuid));
+    note(out);
     return out;
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "pav/array.hpp"
+#include "pav/signals.hpp"
 
 namespace pav {
 
@@ -45,26 +46,32 @@ Result<Outcome> Array::create_group(const std::string &name, unsigned zone, cons
     Outcome out;
     const auto group = find_group(name);
     if (!group) return group.error();
-    state_.group_zones[to_string(group->uuid)] = zone;
-    state_.exported_groups.erase(to_string(group->uuid));
-    if (auto saved = save(); !saved) return saved.error();
+    state_.groups[to_string(group->uuid)] = {name, zone, false};
+    note(out);
     out.done.push_back(fmt::format("group {} created in zone {}: {}+2 on {} drives{}, capacity {} with a reserve of {} %", name, zone, group->data_drives,
                                    drives.size(), spares.empty() ? "" : fmt::format(" and {} spare", spares.size()),
                                    size_text(group->capacity_bytes), group->reserve_percent));
     return out;
 }
 
-// Opens what is found on `drives` (or on all there are). With `patient`, waits for groups of which some drives lack. Gives the
-// groups that could not be opened.
+// Opens what is found on `drives` (or on all there are). With `patient`, waits for groups of which some drives lack, and for those
+// that this host had and of which none is there. Gives the groups that could not be opened.
 std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, unsigned zone, std::vector<std::string> drives,
                                          bool patient, bool takeover) {
     struct Found {
         std::string name;
         std::vector<std::string> paths;
-        unsigned members = 0;          // that had not failed when the newest of the superblocks was written
-        std::uint64_t generation = 0;  // of that superblock
-        std::string owner;             // the host that has it open, or had and died
+        std::vector<std::uint64_t> generations;  // of their superblocks
+        unsigned members = 0;                    // that had not failed when the newest of these was written
+        std::uint64_t generation = 0;            // of the newest
+        std::string owner;                       // the host that has it open, or had and died
         Uuid owner_id{};
+
+        // How many of the members are here. One that failed, and is still in its bay, is none: the others wrote superblocks after its last.
+        // A power cut leaves some with the newest and some with the one before.
+        std::size_t here() const {
+            return static_cast<std::size_t>(std::count_if(generations.begin(), generations.end(), [&](std::uint64_t g) { return g + 1 >= generation; }));
+        }
     };
     std::map<std::string, Found> found;  // by group UUID
     std::set<std::string> open;          // UUIDs of groups
@@ -95,6 +102,7 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             auto &group = found[to_string(label->group_uuid)];
             group.name = label->group;
             group.paths.push_back(path);
+            group.generations.push_back(label->generation);
             if (!label->owner.empty()) {
                 group.owner = label->owner;
                 group.owner_id = label->owner_id;
@@ -105,12 +113,20 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             }
         }
     };
+    // After a power cut the drives of a group, all of one model, may all be late.
+    const auto absent = [&] {
+        std::vector<std::string> names;
+        for (const auto &[uuid, group] : state_.groups)
+            if (!group.exported && !found.contains(uuid) && !open.contains(uuid)) names.push_back(group.name.empty() ? uuid : group.name);
+        return names;
+    };
     const auto missing = [&] {
         scan();
         std::vector<std::string> lacking;
         for (const auto &[uuid, group] : found)
-            if (!open.contains(uuid) && group.paths.size() < group.members && !(patient && state_.exported_groups.contains(uuid)))
-                lacking.push_back(fmt::format("drives of group {}: {} of {} are here", group.name, group.paths.size(), group.members));
+            if (!open.contains(uuid) && group.here() < group.members && !state_.is_exported(uuid))
+                lacking.push_back(fmt::format("drives of group {}: {} of {} are here", group.name, group.here(), group.members));
+        for (const auto &group : absent()) lacking.push_back(fmt::format("drives of group {}: none is here", group));
         return lacking;
     };
     if (patient)
@@ -120,8 +136,12 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
 
     std::vector<LeftOut> failed;
     for (const auto &problem : without) failed.push_back({"", "", problem});
+    if (patient)
+        for (const auto &group : absent())
+            failed.push_back({"", "", fmt::format("group {}: none of its drives is here (looked at {}); if they are not to come back: pavcfg export group name {}", group,
+                                                  fmt::join(config_.drive_patterns, " "), group)});
     for (const auto &[uuid, group] : found) {
-        if (patient && state_.exported_groups.contains(uuid)) {
+        if (patient && state_.is_exported(uuid)) {
             out.warnings.push_back(fmt::format("group {} was exported and stays closed (pavcfg import group name {})", group.name, group.name));
             continue;
         }
@@ -137,10 +157,12 @@ std::vector<LeftOut> Array::import_found(Outcome &out, const std::string &name, 
             continue;
         }
         out.done.push_back(fmt::format("group {} imported from {} drives", *imported, group.paths.size()));
-        if (group.paths.size() < group.members)
-            out.warnings.push_back(fmt::format("group {} has only {} of its {} drives", *imported, group.paths.size(), group.members));
-        state_.exported_groups.erase(uuid);
-        if (zone) state_.group_zones[uuid] = zone;
+        if (group.here() < group.members)
+            out.warnings.push_back(fmt::format("group {} has only {} of its {} drives", *imported, group.here(), group.members));
+        HostGroup &known = state_.groups[uuid];
+        known.name = *imported;
+        known.exported = false;
+        if (zone) known.zone = zone;
     }
     return failed;
 }
@@ -163,27 +185,56 @@ Result<Outcome> Array::import_group(const std::string &name, unsigned zone, cons
         return Error{"import", name.empty() ? "groups" : "group " + name, ENOENT, "no drive that is not in use belongs to one",
                      fmt::format("looked at {}; name the drives, or see lsblk", fmt::join(config_.drive_patterns, " "))};
     }
-    if (auto saved = save(); !saved) return saved.error();
     if (auto settled = settle(out); !settled) return settled.error();
     out.left_out.insert(out.left_out.end(), failed.begin(), failed.end());
+    note(out);
     return out;
+}
+
+// That one of its volumes is open on this host besides nvmet is seen before hosts lose it: the engine would refuse, and they would
+// have lost their disk for nothing.
+Result<void> Array::refuse_open(const char *tried, const std::vector<Volume> &volumes) {
+    const auto current = read_nvmet();
+    if (!current) return current.error();
+    for (const auto &volume : volumes) {
+        const unsigned ours = !options_.dry_run && live_of(config_, volume, *current).served;  // begin() leaves it out of a dry run's
+        if (volume.openers > ours)
+            return Error{tried, volume.full_name(), EBUSY, fmt::format("/dev/{} is open on this host", volume.block_device),
+                         fmt::format("unmount it, or see who has it: fuser -v /dev/{}", volume.block_device)};
+    }
+    return {};
 }
 
 Result<Outcome> Array::export_group(const std::string &name) {
     if (auto ready = begin(Access::change); !ready) return ready.error();
-    const auto group = find_group(name);
-    if (!group) return group.error();
     Outcome out;
+    const auto group = find_group(name);
+    if (!group) {
+        const auto known = std::find_if(state_.groups.begin(), state_.groups.end(), [&](const auto &entry) { return entry.second.name == name || entry.first == name; });
+        if (known == state_.groups.end()) return group.error();
+        if (!known->second.exported) out.done.push_back(fmt::format("group {} is not open; restore no longer waits for it", name));
+        known->second.exported = true;
+        note(out);
+        return out;
+    }
+    auto volumes = engine_->volumes();
+    if (!volumes) return volumes.error();
+    std::erase_if(*volumes, [&](const Volume &volume) { return volume.group != name; });
+    if (auto closed = refuse_open("export the group", *volumes); !closed) return closed.error();
+
+    const nvmet::SignalsBlocked whole;
     if (auto settled = settle(out, {name}); !settled) return settled.error();
     out.left_out.clear();
     if (auto exported = engine_->export_group(name); !exported) {
+        Error error = exported.error();
         Outcome back;
-        if (auto settled = settle(back); !settled)
-            out.warnings.push_back("its volumes could not be served again: " + settled.error().to_text());
-        return exported.error();
+        if (auto settled = settle(back); !settled) error.reason += "; and its volumes could not be served again: " + settled.error().to_text();
+        for (const auto &left : back.left_out) error.reason += fmt::format("; left out when it was served again: {}{} {}", left.volume, left.port, left.reason);
+        return error;
     }
-    state_.exported_groups.insert(to_string(group->uuid));
-    if (auto saved = save(); !saved) return saved.error();
+    state_.groups[to_string(group->uuid)].name = name;
+    state_.groups[to_string(group->uuid)].exported = true;
+    note(out);
     out.done.push_back(fmt::format("group {} exported: its drives are free to go to another host", name));
     return out;
 }
@@ -211,9 +262,8 @@ Result<Outcome> Array::delete_group(const std::string &name) {
         if (find_group(name)) return destroyed.error();
         out.warnings.push_back(destroyed.error().to_text());  // a drive that could not be wiped: the group is gone all the same
     }
-    state_.group_zones.erase(to_string(group->uuid));
-    state_.exported_groups.erase(to_string(group->uuid));
-    if (auto saved = save(); !saved) return saved.error();
+    state_.groups.erase(to_string(group->uuid));
+    note(out);
     out.done.push_back(fmt::format("group {} deleted", name));
     return out;
 }
@@ -232,9 +282,6 @@ Result<Outcome> Array::restore() {
     if (auto ready = begin(Access::change); !ready) return ready.error();
     Outcome out;
     const auto failed = import_found(out, "", 0, {}, true, false);
-    if (!out.done.empty())
-        if (auto saved = save(); !saved) return saved.error();
-
     auto volumes = engine_->volumes();
     if (!volumes) return volumes.error();
     std::set<std::string> needed;
@@ -255,6 +302,7 @@ Result<Outcome> Array::restore() {
     });
     if (auto settled = settle(out); !settled) return settled.error();
     out.left_out.insert(out.left_out.end(), failed.begin(), failed.end());
+    note(out);
     if (!out.plan.empty()) out.done.push_back(fmt::format("nvmet brought after the record in {} steps", out.plan.steps.size()));
     return out;
 }

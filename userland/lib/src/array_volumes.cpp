@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "pav/array.hpp"
+#include "pav/signals.hpp"
 
 namespace pav {
 
@@ -74,7 +75,9 @@ Result<Outcome> Array::delete_volume(const VolumeRef &ref) {
     if (auto ready = begin(Access::change); !ready) return ready.error();
     const auto volume = find_volume(ref);
     if (!volume) return volume.error();
+    if (auto closed = refuse_open("delete the volume", {*volume}); !closed) return closed.error();
     Outcome out;
+    const nvmet::SignalsBlocked whole;
     const Export before = export_of(volume->props);
     // nvmet holds the device open: it has to let go first.
     if (before.assigned()) {
@@ -104,13 +107,15 @@ Result<Outcome> Array::grow_volume(const VolumeRef &ref, std::uint64_t size_byte
     const auto volume = find_volume(ref);
     if (!volume) return volume.error();
     Outcome out;
-    if (volume->size_bytes == size_bytes) return out;
     if (size_bytes < volume->size_bytes)
         return Error{"grow the volume", volume->full_name(), 0,
                      fmt::format("it has {} and would shrink to {}", size_text(volume->size_bytes), size_text(size_bytes)),
                      "volumes only grow"};
-    if (auto grown = engine_->grow_volume(volume->group, volume->name, size_bytes); !grown) return grown.error();
-    out.done.push_back(fmt::format("volume {} grown from {} to {}", volume->full_name(), size_text(volume->size_bytes), size_text(size_bytes)));
+    if (size_bytes > volume->size_bytes) {
+        if (auto grown = engine_->grow_volume(volume->group, volume->name, size_bytes); !grown) return grown.error();
+        out.done.push_back(fmt::format("volume {} grown from {} to {}", volume->full_name(), size_text(volume->size_bytes), size_text(size_bytes)));
+    }
+    // Said again, it tells the hosts, if they could not be told the first time.
     const auto current = read_nvmet();
     if (!options_.dry_run && current && live_of(config_, *volume, *current).served)
         if (auto told = nvmet::revalidate_size(machine_.tree, nqn_of(*volume), 1); !told)
@@ -134,7 +139,9 @@ Result<Outcome> Array::assign(const VolumeRef &ref, const std::string &port, boo
     const auto volume = find_volume(ref);
     if (!volume) return volume.error();
     Export wanted = export_of(volume->props);
+    auto in_order = wanted.ports;
     if (!wanted.has_port(port)) {
+        in_order.push_back(port);
         wanted.ports.insert(preferred ? wanted.ports.begin() : wanted.ports.end(), port);
         if (preferred || wanted.ports.size() == 1) wanted.active = port;
     } else if (preferred && wanted.ports.front() != port) {
@@ -145,7 +152,7 @@ Result<Outcome> Array::assign(const VolumeRef &ref, const std::string &port, boo
     const auto volumes = engine_->volumes();
     if (!group) return group.error();
     if (!volumes) return volumes.error();
-    if (auto good = check_ports(config_, wanted.ports, zone_of_group(*group, *volumes), volume->name); !good) return good.error();
+    if (auto good = check_ports(config_, in_order, zone_of_group(*group, *volumes), volume->name); !good) return good.error();
 
     Outcome out;
     if (auto changed = change_exports(out, {{*volume, wanted}}, {port}); !changed) return changed.error();
@@ -234,6 +241,8 @@ Result<Outcome> Array::failback(const PathSelector &which) { return move_active(
 // changes one number and tells the hosts.
 Result<Outcome> Array::move_active(const PathSelector &which, bool back) {
     const char *tried = back ? "fail back" : "fail over";
+    if (!back && !which.volume && which.group.empty() && which.port.empty() && !which.controller)
+        return Error{tried, "volumes", 0, "it is not said which", "name a volume, a port-name, a controller or a grpname"};
     if (!which.port.empty())
         if (auto known = check_ports(config_, {which.port}, 0, ""); !known) {
             Error error = known.error();
@@ -253,9 +262,12 @@ Result<Outcome> Array::move_active(const PathSelector &which, bool back) {
                          fmt::format("pavcfg assign volume name {} port-name P, with a port of another controller", volume->name)};
         volumes.push_back(std::move(volume).value());
     } else {
+        if (!which.group.empty())
+            if (auto group = find_group(which.group); !group) return group.error();
         auto all = engine_->volumes();
         if (!all) return all.error();
         volumes = std::move(all).value();
+        std::erase_if(volumes, [&](const Volume &volume) { return !which.group.empty() && volume.group != which.group; });
     }
     // The port that a volume leaves decides for failover, the one it returns to for failback.
     const auto concerned = [&](const std::string &name) {
@@ -276,8 +288,9 @@ Result<Outcome> Array::move_active(const PathSelector &which, bool back) {
             continue;
         }
         std::string to = wanted.ports.front();
-        // By volume, failover means the port that is not preferred; by port or controller, away from it.
-        if (!back) to = which.volume ? wanted.ports[1] : wanted.standby();
+        // By port or controller, failover means away from it; else to the port that is not preferred.
+        const bool away = !which.volume && (!which.port.empty() || which.controller);
+        if (!back) to = away ? wanted.standby() : wanted.ports[1];
         if (to == wanted.active) continue;
         if (!config_.port(to))
             return Error{tried, volume.full_name(), 0, fmt::format("port {} is not in {}", to, config_.file), "put it into the file"};

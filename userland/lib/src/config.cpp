@@ -105,7 +105,7 @@ class Reader {
         config_.serial_prefix = text(s, "serial_prefix", config_.serial_prefix);
         if (const auto good = check_serial(config_.serial_prefix); !good || config_.serial_prefix.size() > 8)
             refuse(s["serial_prefix"], fmt::format("serial_prefix \"{}\" is not possible", config_.serial_prefix),
-                   "use 1 to 8 printable characters, for example \"GB0\"");
+                   "use 1 to 8 letters and digits, for example \"GB0\"");
         if (config_.serial_prefix.starts_with("nqn"))
             refuse(s["serial_prefix"], "serial_prefix must not begin with \"nqn\": pavcfg claims all names that begin with it",
                    "for example \"GB0\"");
@@ -211,7 +211,7 @@ class Reader {
         const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
         if (error != std::errc{} || end != word.data() + word.size() || value < 1 || value > 65535)
             refuse(*trsvcid, fmt::format("trsvcid \"{}\" is not a port number", word), "use 1 to 65535; the default is 4420");
-        return word;
+        return std::to_string(value);  // without leading zeroes
     }
 
     Config config_;

@@ -56,10 +56,14 @@ std::string unknown_port(const Config &config, const std::string &name) {
     return fmt::format("port {} is not in {}", name, config.file);
 }
 
-nvmet::Subsystem subsystem_of(const Config &config, const Volume &volume, const Export &exported, unsigned ana_group) {
+nvmet::Subsystem subsystem_of(const Config &config, const Volume &volume, const Export &exported, unsigned ana_group, const nvmet::State &current) {
     nvmet::Subsystem s;
     s.serial = volume.serial;
-    s.model = config.model;
+    // Once a host has seen a subsystem the kernel refuses to change its model, and with that the whole plan would be refused. So another
+    // model in the file is for subsystems that are made from now on. What is no model of ours was left half built.
+    const auto live = current.subsystems.find(nqn_of(volume));
+    const bool fixed = live != current.subsystems.end() && live->second.model && check_model(*live->second.model);
+    s.model = fixed ? *live->second.model : config.model;
     s.allow_any_host = exported.allow_any;
     s.allowed_hosts = exported.hosts;
     nvmet::Namespace n;
@@ -115,7 +119,7 @@ Result<Desired> derive(const Config &config, const std::vector<Volume> &volumes,
     for (const auto &[volume, exported] : served) {
         const std::string nqn = nqn_of(*volume);
         const unsigned group = exported.ports.size() == 2 ? (*numbers)[{exported.active, exported.standby()}] : 1;
-        if (!desired.state.subsystems.emplace(nqn, subsystem_of(config, *volume, exported, group)).second)
+        if (!desired.state.subsystems.emplace(nqn, subsystem_of(config, *volume, exported, group, current)).second)
             return Error{"serve the volume", volume->full_name(), 0,
                          fmt::format("another volume has the NQN {} too", nqn),
                          "one is a copy of the other: export the group that was not meant"};

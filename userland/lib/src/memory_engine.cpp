@@ -63,7 +63,8 @@ Result<DriveLabel> MemoryEngine::probe_drive(const std::string &path) {
                     label.group_uuid = entry.info.uuid;
                     label.data_drives = entry.info.data_drives;
                     label.drive = drive;
-                    label.generation = entry.info.generation;
+                    // One that failed is written no more; the others are, twice, when it is recorded.
+                    label.generation = entry.info.generation - (drive.state == DriveState::failed ? std::min<std::uint64_t>(entry.info.generation, 2) : 0);
                     if (const auto owner = owners_.find(name); owner != owners_.end()) label.owner = owner->second;
                     label.expected_drives = static_cast<unsigned>(std::count_if(
                         entry.drives.begin(), entry.drives.end(), [](const Drive &d) { return d.state == DriveState::active || d.state == DriveState::spare; }));
@@ -204,6 +205,7 @@ Result<void> MemoryEngine::fail_drive(const std::string &name, unsigned slot) {
             if (auto noted = note(fmt::format("take drive {} ({}) of group {} out of use", slot, drive.path, name)); !noted) return noted;
             drive.state = DriveState::failed;
             (*entry)->info.state = GroupState::degraded;
+            (*entry)->info.generation += 2;
             return {};
         }
     return Error{"take out of use", fmt::format("drive {} of {}", slot, name), ENOENT, "there is no such slot", "see pavcfg show drives"};

@@ -212,7 +212,18 @@ Props props_of(const Export &exported) {
 
 std::map<std::string, std::optional<std::string>> prop_changes(const Props &now, const Export &wanted) {
     std::map<std::string, std::optional<std::string>> changes;
-    const Props want = props_of(wanted);
+    Props want = props_of(wanted);
+    // Each property becomes durable by itself. A host keeps the one it has, so that whatever a power cut leaves of the changes, no
+    // host is shut out that should not be.
+    std::erase_if(want, [](const auto &prop) { return prop.first.starts_with(prop_host); });
+    std::set<std::string> hosts = wanted.hosts;
+    for (const auto &[key, value] : now)
+        if (key.starts_with(prop_host) && hosts.erase(value)) want.emplace(key, value);
+    std::size_t number = 0;
+    for (const auto &host : hosts) {
+        while (now.contains(fmt::format("{}{}", prop_host, number))) number++;
+        want.emplace(fmt::format("{}{}", prop_host, number++), host);
+    }
     for (const auto &[key, value] : now)
         if (key.starts_with("export.") && !want.contains(key)) changes[key] = std::nullopt;
     for (const auto &[key, value] : want) {
@@ -262,10 +273,13 @@ Result<void> check_nqn(std::string_view nqn) {
 
 Result<void> check_serial(std::string_view serial) {
     std::string reason;
+    const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
     if (serial.empty() || serial.size() > PAV_SERIAL_MAX)
         reason = fmt::format("a serial has 1 to {} characters", PAV_SERIAL_MAX);
-    else if (std::any_of(serial.begin(), serial.end(), [](char c) { return c <= ' ' || c == '/' || c > '~'; }))
-        reason = "blanks, '/' and non-ASCII characters are not possible";
+    else if (!alphanumeric(serial[0]))
+        reason = "it must begin with a letter or a digit";
+    else if (!std::all_of(serial.begin(), serial.end(), [&](char c) { return alphanumeric(c) || std::string_view("._:-").find(c) != std::string_view::npos; }))
+        reason = "only letters, digits, '.', '_', ':' and '-' are possible";
     if (reason.empty()) return {};
     return Error{"use the serial", std::string(serial), 0, reason, "choose another one"};
 }

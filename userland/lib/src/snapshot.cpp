@@ -23,6 +23,9 @@ Result<Snapshot> Array::snapshot() {
         if (!drives) return drives.error();
         snap.groups.push_back({group, zone_of_group(group, *volumes), std::move(drives).value(), std::string(status_of(group))});
     }
+    for (const auto &[uuid, known] : state_.groups)
+        if (!known.exported && snap.engine_loaded && std::none_of(groups->begin(), groups->end(), [&](const Group &group) { return to_string(group.uuid) == uuid; }))
+            snap.closed_groups.push_back(known.name.empty() ? uuid : known.name);
     for (const auto &volume : *volumes) {
         VolumeView view{volume, 0, export_of(volume.props), nqn_of(volume), "Online", live_of(config_, volume, *current)};
         const auto group = std::find_if(snap.groups.begin(), snap.groups.end(), [&](const auto &g) { return g.group.name == volume.group; });
@@ -49,6 +52,15 @@ Result<Snapshot> Array::snapshot() {
         snap.drift_error = drift.error();
     snap.left_out = std::move(desired.left_out);
     return snap;
+}
+
+bool Snapshot::needs_attention() const {
+    if (!engine_loaded || !closed_groups.empty() || !left_out.empty() || !drift.empty() || drift_error) return true;
+    return std::any_of(groups.begin(), groups.end(), [](const GroupView &view) {
+        return view.group.state != GroupState::online ||
+               std::any_of(view.drives.begin(), view.drives.end(), [](const Drive &drive) { return drive.state == DriveState::failed; }) ||
+               std::any_of(view.group.tasks.begin(), view.group.tasks.end(), [](const Task &task) { return task.lost != 0; });
+    });
 }
 
 }  // namespace pav

@@ -39,8 +39,7 @@ Result<HostState> load_state(const std::string &file) {
             state.protocols[static_cast<unsigned>(std::stoul(id))] = *protocol;
         }
         for (const auto &[uuid, value] : groups.items()) {
-            if (value.contains("zone")) state.group_zones[uuid] = value.at("zone").get<unsigned>();
-            if (value.value("exported", false)) state.exported_groups.insert(uuid);
+            state.groups[uuid] = {value.value("name", ""), value.value("zone", 0U), value.value("exported", false)};
         }
         return state;
     } catch (const std::exception &e) {  // json's and stoul's: both mean a damaged file
@@ -52,8 +51,11 @@ Result<void> save_state(const std::string &file, const HostState &state) {
     json out{{"controllers", json::object()}, {"groups", json::object()}};
     for (const auto &[id, protocol] : state.protocols)
         out["controllers"][std::to_string(id)]["protocol"] = to_string(protocol);
-    for (const auto &[uuid, zone] : state.group_zones) out["groups"][uuid]["zone"] = zone;
-    for (const auto &uuid : state.exported_groups) out["groups"][uuid]["exported"] = true;
+    for (const auto &[uuid, group] : state.groups) {
+        json &entry = out["groups"][uuid] = {{"name", group.name}};
+        if (group.zone) entry["zone"] = group.zone;
+        if (group.exported) entry["exported"] = true;
+    }
     const std::string text = out.dump(2) + "\n";
 
     const auto failed = [&](int err) {
@@ -73,6 +75,12 @@ Result<void> save_state(const std::string &file, const HostState &state) {
         return failed(err);
     }
     if (rename(fresh.c_str(), file.c_str()) != 0) return failed(errno);
+    // The new name has to outlive a power cut too.
+    const int dir = open(std::filesystem::path(file).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) return failed(errno);
+    const int lost = fsync(dir) == 0 ? 0 : errno;
+    close(dir);
+    if (lost) return failed(lost);
     return {};
 }
 

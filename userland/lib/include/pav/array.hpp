@@ -89,11 +89,16 @@ struct Snapshot {
     bool engine_loaded = false;  // else there are no groups and volumes to be seen
     bool nvmet_loaded = false;
     std::vector<GroupView> groups;
+    std::vector<std::string> closed_groups;  // that this host had, and has not exported
     std::vector<VolumeView> volumes;
     std::vector<PortView> ports;
     std::vector<LeftOut> left_out;  // recorded, but it cannot be served now
     nvmet::Plan drift;              // what `restore` would change in nvmet
     std::optional<Error> drift_error;
+
+    // A group that is faulted, full, degraded or not open, a drive that failed, what is beyond repair or cannot be served, nvmet that
+    // differs: somebody should look. Not: what people chose, as a failover or volumes of more than the capacity.
+    bool needs_attention() const;
 };
 
 // ---- what can be done ---------------------------------------------------------------------------------------------------
@@ -107,6 +112,7 @@ struct VolumeRef {
 // Which volumes a failover or failback is about.
 struct PathSelector {
     std::optional<VolumeRef> volume;
+    std::string group;  // without a volume: only those of this group
     std::string port;
     unsigned controller = 0;
 };
@@ -116,6 +122,7 @@ class Array {
     Array(Config config, Machine machine, ArrayOptions options);
 
     Result<Snapshot> snapshot();
+    Result<Volume> find_volume(const VolumeRef &ref);  // after snapshot()
 
     // `zone` 0: the only one. Every drive must be empty; all that are not are named in one error.
     Result<Outcome> create_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives,
@@ -124,7 +131,8 @@ class Array {
     // No drives: every drive that the configuration's patterns find is looked at. No name: every group there is.
     // `takeover`: a group that another host has open is taken from it, rather than left out.
     Result<Outcome> import_group(const std::string &name, unsigned zone, const std::vector<std::string> &drives, bool takeover);
-    // Takes the group's volumes out of nvmet and lets the drives go. `restore` leaves the group alone until it is imported.
+    // Takes the group's volumes out of nvmet and lets the drives go. `restore` leaves the group alone until it is imported. One that is
+    // not open, since its drives are gone, is no longer waited for.
     Result<Outcome> export_group(const std::string &name);
     // Drives of it that are gone keep what they hold; they are named in warnings.
     Result<Outcome> delete_group(const std::string &name);
@@ -156,7 +164,7 @@ class Array {
     Result<Outcome> allow_host(const VolumeRef &volume, const std::string &nqn_or_any);
     Result<Outcome> disallow_host(const VolumeRef &volume, const std::string &nqn_or_any);
 
-    Result<Outcome> failover(const PathSelector &which);
+    Result<Outcome> failover(const PathSelector &which);  // nothing selected is an error
     Result<Outcome> failback(const PathSelector &which);  // nothing selected: every volume
 
     Result<Outcome> configure_controller(unsigned id, Protocol protocol);
@@ -166,7 +174,6 @@ class Array {
     enum class Access { look, change };
     Result<void> begin(Access access);
     Result<nvmet::State> read_nvmet(bool *loaded = nullptr);
-    Result<Volume> find_volume(const VolumeRef &ref);
     Result<Group> find_group(const std::string &name);
     unsigned zone_of_group(const Group &group, const std::vector<Volume> &volumes) const;
     std::optional<std::string> not_ready(const Port &port) const;
@@ -176,9 +183,11 @@ class Array {
                                 const std::set<std::string> &needed_ports = {});
     Result<Outcome> move_active(const PathSelector &which, bool back);
     Result<void> save();
+    void note(Outcome &out);
     Result<std::string> fresh_serial();
     void wait_for(const std::function<std::vector<std::string>()> &missing);
     std::set<std::string> drives_in_use();
+    Result<void> refuse_open(const char *tried, const std::vector<Volume> &volumes);
     Result<void> check_blank(const char *tried, const std::string &object, const std::vector<DriveSpec> &drives);
     Result<Drive> find_drive(const Group &group, const std::string &text);
     void take_back(Outcome &out, const std::string &path, const std::string &group);
@@ -188,7 +197,7 @@ class Array {
     Config config_;
     Machine machine_;
     ArrayOptions options_;
-    HostState state_;
+    HostState state_, saved_state_;  // as it should be in the file, and as it is
     std::unique_ptr<Engine> real_engine_;
     std::unique_ptr<MemoryEngine> dry_engine_;
     Engine *engine_ = nullptr;

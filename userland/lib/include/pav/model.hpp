@@ -221,7 +221,7 @@ std::string nqn_of(const Volume &volume);
 // [A-Za-z0-9._-], first alphanumeric, at most 63: what the kernel accepts for groups and volumes.
 Result<void> check_name(std::string_view kind, std::string_view name);
 Result<void> check_nqn(std::string_view nqn);
-Result<void> check_serial(std::string_view serial);
+Result<void> check_serial(std::string_view serial);  // a letter or a digit, then also . _ : -
 Result<void> check_model(std::string_view model);  // R10
 
 // "100 GB": the guide's GB is a GiB (R7), as are MB and TB: 1,048,576 bytes and so on. Units: MB GB TB MiB GiB TiB.

@@ -1,22 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// /var/lib/pav/state.json: what commands decided for this host. The configuration file belongs to people, its comments and
-// its order too, so a program never writes it; what a command decides overrides it from here. The file is replaced as a whole;
-// without it the configuration file holds and groups find their zone by their volumes' ports.
+// /var/lib/pav/state.json: what commands decided for this host, and which groups it has. The configuration file belongs to people,
+// its comments and its order too, so a program never writes it; what a command decides overrides it from here. The file is replaced
+// as a whole; without it the configuration file holds, groups find their zone by their volumes' ports, and a boot waits only for
+// groups of which a drive is there.
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 
 #include "pav/model.hpp"
 
 namespace pav {
 
+// A group that was made or opened here, and not deleted since.
+struct HostGroup {
+    std::string name;       // when it was last open here
+    unsigned zone = 0;      // 0: no command said
+    bool exported = false;  // `restore` neither waits for it nor opens it
+
+    bool operator==(const HostGroup &) const = default;
+};
+
 struct HostState {
-    std::map<unsigned, Protocol> protocols;      // by controller: differs from the file
-    std::map<std::string, unsigned> group_zones; // by group UUID
-    std::set<std::string> exported_groups;       // by group UUID: `restore` leaves them alone
+    std::map<unsigned, Protocol> protocols;   // by controller: differs from the file
+    std::map<std::string, HostGroup> groups;  // by UUID
+
+    bool is_exported(const std::string &uuid) const {
+        const auto it = groups.find(uuid);
+        return it != groups.end() && it->second.exported;
+    }
 
     bool operator==(const HostState &) const = default;
 };
