@@ -81,35 +81,43 @@ static struct pav_member *pav_devs_member(struct pav_hosted *h, const struct pav
 	return NULL;
 }
 
-/* Closes @dev if nothing is under way there, and tells whether it is gone, by whomever. It is nobody's any more. */
-static bool pav_devs_drop(struct pav_hosted *h, struct pav_dev *dev)
+/* @m is nobody's any more. Returns its device if nothing is under way there: the caller closes it, without the lock. NULL: the watch will. */
+static struct pav_dev *pav_devs_take(struct pav_hosted *h, struct pav_member *m)
 {
-	struct pav_member *m;
-	bool idle = false;
+	struct pav_dev *dev = m->dev;
 
-	mutex_lock(&h->devs_lock);
-	m = pav_devs_member(h, dev);
-	if (m) {
-		if (!m->retired)
-			pav_dev_retire(dev);
-		m->retired = true;
-		idle = pav_dev_idle(dev);
-		if (idle)
-			*m = h->devs[--h->n_devs];
-	}
-	mutex_unlock(&h->devs_lock);
-	if (idle)
-		pav_dev_close(dev);
-	return idle || !m;
+	lockdep_assert_held(&h->devs_lock);
+	if (!m->retired)
+		pav_dev_retire(dev);
+	m->retired = true;
+	if (!pav_dev_idle(dev))
+		return NULL;
+	*m = h->devs[--h->n_devs];
+	return dev;
 }
 
-/* The same, with some patience: who takes a drive out wants to use it elsewhere. What takes longer is left to the watch. */
-static void pav_devs_drop_soon(struct pav_hosted *h, struct pav_dev *dev)
+/* With some patience: who takes a drive out wants to use it elsewhere. */
+static void pav_devs_drop(struct pav_hosted *h, const struct pav_dev *dev)
 {
-	unsigned int tries = PAV_DROP_TRIES;
+	struct pav_dev *taken = NULL;
+	struct pav_member *m;
+	unsigned int tries;
 
-	while (!pav_devs_drop(h, dev) && --tries)
-		msleep(PAV_DROP_MSECS);
+	for (tries = 0; tries < PAV_DROP_TRIES && !taken; tries++) {
+		if (tries)
+			msleep(PAV_DROP_MSECS);
+		mutex_lock(&h->devs_lock);
+		m = pav_devs_member(h, dev);
+		/* The watch may have closed it meanwhile, and another have its address. */
+		if (m && tries && !m->retired)
+			m = NULL;
+		if (m)
+			taken = pav_devs_take(h, m);
+		mutex_unlock(&h->devs_lock);
+		if (!m)
+			return;
+	}
+	pav_dev_close(taken);
 }
 
 static bool pav_devs_seated(struct pav_hosted *h, const struct pav_dev *dev)
@@ -137,7 +145,7 @@ void pav_devs_forget(struct pav_hosted *h, const struct pav_drive_arg *args, uns
 			m->held = false;
 		mutex_unlock(&h->devs_lock);
 		if (!seated)
-			pav_devs_drop_soon(h, args[n].dev);
+			pav_devs_drop(h, args[n].dev);
 	}
 }
 
@@ -238,7 +246,7 @@ unsigned int pav_devs_dma_mask(struct pav_hosted *h)
 
 void pav_devs_release(void *host, struct pav_dev *dev)
 {
-	pav_devs_drop_soon(host, dev);
+	pav_devs_drop(host, dev);
 }
 
 /* ---- which slot has which ---- */
@@ -290,7 +298,8 @@ void pav_devs_path(struct pav_hosted *h, unsigned int slot, char *path)
 /* Linux 6.1 tells nobody that a disk was unplugged, and an idle group would not notice. So it is looked for. */
 void pav_devs_watch(struct pav_hosted *h)
 {
-	struct pav_dev *idle = NULL;
+	struct pav_member *idle = NULL;
+	struct pav_dev *dev = NULL;
 	unsigned int i;
 
 	mutex_lock(&h->devs_lock);
@@ -304,9 +313,10 @@ void pav_devs_watch(struct pav_hosted *h)
 		}
 		/* One each second. None is waited for: a driver may keep a command for as long as it likes, and the others have to be watched. */
 		if (m->retired ? pav_dev_idle(m->dev) : !m->held && m->idle > PAV_IDLE_SECONDS)
-			idle = m->dev;
+			idle = m;
 	}
-	mutex_unlock(&h->devs_lock);
 	if (idle)
-		pav_devs_drop(h, idle);
+		dev = pav_devs_take(h, idle);
+	mutex_unlock(&h->devs_lock);
+	pav_dev_close(dev);
 }
