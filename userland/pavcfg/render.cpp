@@ -30,10 +30,14 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 
 std::string zone_text(unsigned zone) { return zone ? std::to_string(zone) : "-"; }
 
-std::string protocol_text(const Snapshot &snap, const Export &exported) {
-    for (const auto &name : exported.ports)
-        if (const Port *port = snap.config.port(name)) return std::string(display_name(snap.config.protocol_of(*port)));
-    return "-";
+json zone_json(unsigned zone) { return zone ? json(zone) : json(); }
+
+auto drives_that_are(const GroupView &view, DriveState state) {
+    return std::count_if(view.drives.begin(), view.drives.end(), [&](const Drive &d) { return d.state == state; });
+}
+
+auto volumes_of_group(const Snapshot &snap, const GroupView &view) {
+    return std::count_if(snap.volumes.begin(), snap.volumes.end(), [&](const auto &v) { return v.volume.group == view.group.name; });
 }
 
 std::string counters_text(const Counters &counters, const char *indent) {
@@ -106,12 +110,9 @@ std::string groups_text(const Snapshot &snap, const std::string &only) {
                  "Overcommit", "Full In"});
     for (const auto &view : snap.groups) {
         if (!only.empty() && view.group.name != only) continue;
-        const auto count = [&](DriveState state) {
-            return std::to_string(std::count_if(view.drives.begin(), view.drives.end(), [&](const Drive &d) { return d.state == state; }));
-        };
-        const auto volumes = std::count_if(snap.volumes.begin(), snap.volumes.end(), [&](const auto &v) { return v.volume.group == view.group.name; });
+        const auto count = [&](DriveState state) { return std::to_string(drives_that_are(view, state)); };
         table.add({view.group.name, zone_text(view.zone), view.status, fmt::format("{}+2", view.group.data_drives), count(DriveState::active), count(DriveState::spare),
-                   count(DriveState::failed), std::to_string(volumes), size_text(view.group.provisioned_bytes), size_text(view.group.used_bytes),
+                   count(DriveState::failed), std::to_string(volumes_of_group(snap, view)), size_text(view.group.provisioned_bytes), size_text(view.group.used_bytes),
                    percent(view.group.used_bytes, view.group.capacity_bytes), size_text(view.group.capacity_bytes), size_text(view.group.free_bytes),
                    overcommit_text(view.group), time_to_full_text(view.group)});
     }
@@ -137,7 +138,9 @@ json groups_json(const Snapshot &snap, const std::string &only) {
         const Group &g = view.group;
         const auto growth = growth_of(g);
         const auto full_in = seconds_to_full(g);
-        list.push_back({{"name", g.name}, {"uuid", to_string(g.uuid)}, {"zone", view.zone}, {"state", to_string(g.state)}, {"status", view.status},
+        list.push_back({{"name", g.name}, {"uuid", to_string(g.uuid)}, {"zone", zone_json(view.zone)}, {"state", to_string(g.state)}, {"status", view.status},
+                        {"active_drives", drives_that_are(view, DriveState::active)}, {"spares", drives_that_are(view, DriveState::spare)},
+                        {"failed_drives", drives_that_are(view, DriveState::failed)}, {"volume_count", volumes_of_group(snap, view)},
                         {"data_drives", g.data_drives}, {"segment_bytes", g.segment_bytes}, {"reserve_percent", g.reserve_percent},
                         {"capacity_bytes", g.capacity_bytes}, {"used_bytes", g.used_bytes}, {"free_bytes", g.free_bytes},
                         {"provisioned_bytes", g.provisioned_bytes},
@@ -234,7 +237,7 @@ std::string volumes_text(const Snapshot &snap, const std::string &group) {
         if (!group.empty() && v.volume.group != group) continue;
         const std::string preferred = v.exported.ports.empty() ? "" : v.exported.ports.front();
         table.add({v.volume.name, "RWD-6", v.status, v.volume.serial, v.volume.group, "0", size_text(v.volume.size_bytes), size_text(v.volume.mapped_bytes),
-                   protocol_text(snap, v.exported), or_dash(preferred), v.exported.ports.size() > 1 ? v.exported.ports[1] : "-", or_dash(v.live.active)});
+                   v.protocol ? std::string(display_name(*v.protocol)) : "-", or_dash(preferred), v.exported.ports.size() > 1 ? v.exported.ports[1] : "-", or_dash(v.live.active)});
     }
     return table.text();
 }
@@ -263,7 +266,8 @@ std::string volume_text(const VolumeView &v) {
 json volume_json(const VolumeView &v) {
     json paths = json::object();
     for (const auto &[port, state] : v.live.paths) paths[port] = nvmet::to_string(state);
-    return {{"name", v.volume.name}, {"group", v.volume.group}, {"zone", v.zone}, {"status", v.status}, {"size_bytes", v.volume.size_bytes},
+    return {{"name", v.volume.name}, {"group", v.volume.group}, {"zone", zone_json(v.zone)}, {"status", v.status}, {"size_bytes", v.volume.size_bytes},
+            {"protocol", v.protocol ? json(to_string(*v.protocol)) : json()},
             {"mapped_bytes", v.volume.mapped_bytes}, {"block_device", v.volume.block_device}, {"serial", v.volume.serial}, {"nqn", v.nqn},
             {"uuid", to_string(v.volume.uuid)}, {"nguid", to_string(v.volume.nguid)}, {"openers", v.volume.openers}, {"ports", v.exported.ports},
             {"preferred", v.exported.ports.empty() ? json() : json(v.exported.ports.front())},

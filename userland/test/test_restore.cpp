@@ -243,6 +243,16 @@ TEST(Restore, AGroupThatCannotOpenIsSaidAndTheOthersServe) {
     EXPECT_EQ(rig.nvmet_state().subsystems.size(), 1U);
 }
 
+TEST(Restore, ADryRunWithoutTheModuleDoesNotSayThatAllIsWell) {
+    Rig rig;
+    rig.make_pair();
+    reboot(rig);
+    const auto dry = rig.pavcfg("restore --dry-run");
+    EXPECT_TRUE(has(dry.out, "the module pavraid is loaded")) << dry.out << dry.err;
+    EXPECT_FALSE(has(dry.out, "Nothing to do")) << dry.out;
+    EXPECT_TRUE(rig.modules.in_kernel.empty());
+}
+
 TEST(Restore, AMissingModuleIsNamed) {
     Rig rig;
     rig.make_pair();

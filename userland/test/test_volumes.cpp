@@ -568,6 +568,12 @@ TEST(Show, AVolumeOfTwoGroupsHasToBeSaid) {
     EXPECT_EQ(refused.code, 1);
     EXPECT_TRUE(has(refused.json()["error"]["text"], "each have one of this name"));
     EXPECT_EQ(rig.pavcfg("show volume name MG2/v1 --json").json()["group"], "MG2");
+    const auto group = rig.pavcfg("show groups MG2 --json").json()["groups"][0];
+    EXPECT_EQ(group["volume_count"], 1);
+    EXPECT_EQ(group["active_drives"], 4);
+    EXPECT_TRUE(rig.pavcfg("show volume name MG2/v1 --json").json()["protocol"].is_null());
+    ASSERT_EQ(rig.pavcfg("assign volume name v1 grpname MG2 port-name 100g-1/1").code, 0);
+    EXPECT_EQ(rig.pavcfg("show volume name MG2/v1 --json").json()["protocol"], "roce");
     EXPECT_EQ(rig.pavcfg("show volume name v1 grpname MG1 --json").json()["group"], "MG1");
 }
 

@@ -281,6 +281,7 @@ Result<Outcome> Array::restore() {
     if (!options_.wait_seconds) options_.wait_seconds = config_.wait_seconds;
     if (auto ready = begin(Access::change); !ready) return ready.error();
     Outcome out;
+    if (!real_engine_) out.done.emplace_back("the module pavraid is loaded, and the groups are opened that it finds: which, cannot be seen without it");
     const auto failed = import_found(out, "", 0, {}, true, false);
     auto volumes = engine_->volumes();
     if (!volumes) return volumes.error();

@@ -27,7 +27,9 @@ Result<Snapshot> Array::snapshot() {
         if (!known.exported && snap.engine_loaded && std::none_of(groups->begin(), groups->end(), [&](const Group &group) { return to_string(group.uuid) == uuid; }))
             snap.closed_groups.push_back(known.name.empty() ? uuid : known.name);
     for (const auto &volume : *volumes) {
-        VolumeView view{volume, 0, export_of(volume.props), nqn_of(volume), "Online", live_of(config_, volume, *current)};
+        VolumeView view{volume, 0, export_of(volume.props), nqn_of(volume), "Online", live_of(config_, volume, *current), {}};
+        for (const auto &name : view.exported.ports)
+            if (const Port *port = config_.port(name); port && !view.protocol) view.protocol = config_.protocol_of(*port);
         const auto group = std::find_if(snap.groups.begin(), snap.groups.end(), [&](const auto &g) { return g.group.name == volume.group; });
         if (group != snap.groups.end()) {
             view.zone = group->zone;

@@ -73,6 +73,7 @@ struct VolumeView {
     std::string nqn;
     std::string status;  // its group's
     Live live;
+    std::optional<Protocol> protocol;  // of its ports; nothing: it is not assigned, or not to a port of this host
 };
 
 struct PortView {
