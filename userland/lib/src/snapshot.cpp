@@ -2,6 +2,7 @@
 //
 // What is there, all of it, for the show commands.
 #include <algorithm>
+#include <set>
 
 #include "pav/array.hpp"
 
@@ -23,9 +24,10 @@ Result<Snapshot> Array::snapshot() {
         if (!drives) return drives.error();
         snap.groups.push_back({group, zone_of_group(group, *volumes), std::move(drives).value(), std::string(status_of(group))});
     }
+    std::set<std::string> open;
+    for (const auto &group : *groups) open.insert(to_string(group.uuid));
     for (const auto &[uuid, known] : state_.groups)
-        if (!known.exported && snap.engine_loaded && std::none_of(groups->begin(), groups->end(), [&](const Group &group) { return to_string(group.uuid) == uuid; }))
-            snap.closed_groups.push_back(known.name.empty() ? uuid : known.name);
+        if (snap.engine_loaded && !known.exported && !open.contains(uuid)) snap.closed_groups.push_back(known.name.empty() ? uuid : known.name);
     for (const auto &volume : *volumes) {
         VolumeView view{volume, 0, export_of(volume.props), nqn_of(volume), "Online", live_of(config_, volume, *current), {}};
         for (const auto &name : view.exported.ports)
