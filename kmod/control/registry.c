@@ -152,23 +152,11 @@ static int pav_disks_retire(struct pav_hosted *h, struct pav_err *err)
 	return 0;
 }
 
-/* Of a group that could not be opened in the end: whoever (udev) has one open already loses it. */
-static void pav_disks_cut(struct pav_hosted *h)
-{
-	struct pav_volume *vol;
-	struct pav_disk *disk;
-	unsigned int id;
-
-	for (id = 0; id < PAV_MAX_VOLUMES; id++) {
-		vol = pav_volume_by_id(h->engine, id);
-		disk = vol ? pav_volume_host(vol) : NULL;
-		if (disk)
-			pav_disk_cut(disk);
-	}
-}
-
-/* The disks are retired. They must go before the engine does: their volumes are its. */
-static void pav_disks_destroy(struct pav_hosted *h)
+/*
+ * The disks are retired; or, with @cut, are now: those of a group that could not be opened in the end, and whoever (udev) has one open already loses it.
+ * They must go before the engine does: their volumes are its.
+ */
+static void pav_disks_destroy(struct pav_hosted *h, bool cut)
 {
 	struct pav_volume *vol;
 	struct pav_disk *disk;
@@ -179,6 +167,8 @@ static void pav_disks_destroy(struct pav_hosted *h)
 		disk = vol ? pav_volume_host(vol) : NULL;
 		if (!disk)
 			continue;
+		if (cut)
+			pav_disk_cut(disk);
 		pav_volume_set_host(vol, NULL);
 		pav_disk_destroy(disk);
 	}
@@ -270,8 +260,7 @@ static int pav_hosted_open(struct pav_hosted *h, const struct pav_drive_arg *arg
 			code = pav_disk_attach(h, vol, err);
 	}
 	if (code) {
-		pav_disks_cut(h);
-		pav_disks_destroy(h);
+		pav_disks_destroy(h, true);
 		pav_engine_close(h->engine, &ignored);
 		return code;
 	}
@@ -396,7 +385,7 @@ int pav_hosted_export(struct pav_hosted *h, bool destroy, struct pav_err *err)
 	cancel_delayed_work_sync(&h->watch);
 	list_del(&h->link);
 	pav_registry_changed();
-	pav_disks_destroy(h);
+	pav_disks_destroy(h, false);
 	code = pav_engine_close(h->engine, err);
 	if (destroy) {
 		for (i = 0; i < h->n_devs; i++)
