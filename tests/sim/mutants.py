@@ -99,7 +99,7 @@ def link(file, folder):
 def reason(said, otherwise="crash"):
     """Of what a failed run SAID why it failed; files are named as in the tree."""
     found = re.findall(r"^FAILED: (.*)$", said, re.M)
-    return re.sub(rf"{re.escape(str(WORK))}/\d+/src/", "", found[0]) if found else otherwise
+    return re.sub(rf"{re.escape(str(WORK))}/\d+/src/|{re.escape(str(ROOT))}/", "", found[0]) if found else otherwise
 
 
 def first_failure(binary, seeds, known, jobs, watchdog, more=None):
