@@ -87,9 +87,7 @@ static struct pav_dev *pav_devs_take(struct pav_hosted *h, struct pav_member *m)
 	struct pav_dev *dev = m->dev;
 
 	lockdep_assert_held(&h->devs_lock);
-	if (!m->retired)
-		pav_dev_retire(dev);
-	m->retired = true;
+	pav_dev_retire(dev);
 	if (!pav_dev_idle(dev))
 		return NULL;
 	*m = h->devs[--h->n_devs];
@@ -109,7 +107,7 @@ static void pav_devs_drop(struct pav_hosted *h, const struct pav_dev *dev)
 		mutex_lock(&h->devs_lock);
 		m = pav_devs_member(h, dev);
 		/* The watch may have closed it meanwhile, and another have its address. */
-		if (m && tries && !m->retired)
+		if (m && tries && !pav_dev_retired(m->dev))
 			m = NULL;
 		if (m)
 			taken = pav_devs_take(h, m);
@@ -191,8 +189,7 @@ void pav_devs_close(struct pav_hosted *h)
 
 	/* All at once, and then one by one: each has to wait for the CPUs' counts of it. */
 	for (i = 0; i < h->n_devs; i++)
-		if (!h->devs[i].retired)
-			pav_dev_retire(h->devs[i].dev);
+		pav_dev_retire(h->devs[i].dev);
 	while (h->n_devs)
 		pav_dev_close(h->devs[--h->n_devs].dev);
 }
@@ -225,7 +222,7 @@ struct pav_dev *pav_devs_hold(struct pav_hosted *h, dev_t number)
 
 	mutex_lock(&h->devs_lock);
 	m = pav_devs_find(h, number);
-	if (m && !m->retired) {
+	if (m && !pav_dev_retired(m->dev)) {
 		m->held = true;
 		dev = m->dev;
 	}
@@ -312,7 +309,7 @@ void pav_devs_watch(struct pav_hosted *h)
 			pav_engine_drive_gone(h->engine, m->dev);
 		}
 		/* One each second. None is waited for: a driver may keep a command for as long as it likes, and the others have to be watched. */
-		if (m->retired ? pav_dev_idle(m->dev) : !m->held && m->idle > PAV_IDLE_SECONDS)
+		if (pav_dev_retired(m->dev) ? pav_dev_idle(m->dev) : !m->held && m->idle > PAV_IDLE_SECONDS)
 			idle = m;
 	}
 	if (idle)

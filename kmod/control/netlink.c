@@ -73,7 +73,23 @@ __printf(3, 4) static int pav_refuse_ext(struct netlink_ext_ack *extack, int cod
 }
 
 #define pav_missing(extack, what) ({ NL_SET_ERR_MSG(extack, "the request does not say " what); -EINVAL; })
-#define PAV_NOT_OPEN	"not open; import it first"
+
+/* Who is not root gets a constant text: the ring of texts is not for him. */
+static int pav_not_open(struct netlink_ext_ack *extack, struct sk_buff *request, const char *name)
+{
+	if (netlink_capable(request, CAP_SYS_ADMIN))
+		return pav_refuse_ext(extack, -ENOENT, "group %s: not open; import it first", name);
+	NL_SET_ERR_MSG(extack, "group: not open; import it first");
+	return -ENOENT;
+}
+
+static int pav_no_such_volume(struct netlink_ext_ack *extack, struct sk_buff *request, const char *group, const char *name)
+{
+	if (netlink_capable(request, CAP_SYS_ADMIN))
+		return pav_refuse_ext(extack, -ENOENT, "volume %s/%s: does not exist; see the list of volumes", group, name);
+	NL_SET_ERR_MSG(extack, "volume: does not exist; see the list of volumes");
+	return -ENOENT;
+}
 
 /* ---- policies ---- */
 
@@ -792,11 +808,7 @@ static int pav_dump_drives(struct sk_buff *skb, struct netlink_callback *cb)
 	found = pav_hosted_find(name);
 	mutex_unlock(&pav_registry_lock);
 	if (!found)
-		NL_SET_ERR_MSG(cb->extack, "group: " PAV_NOT_OPEN);
-	if (!found && netlink_capable(cb->skb, CAP_SYS_ADMIN))
-		pav_refuse_ext(cb->extack, -ENOENT, "group %s: " PAV_NOT_OPEN, name);
-	if (!found)
-		return -ENOENT;
+		return pav_not_open(cb->extack, cb->skb, name);
 	return pav_dump(skb, cb, PAV_MAX_DRIVES, pav_dump_one_drive);
 }
 
@@ -811,7 +823,6 @@ static unsigned int pav_noio;	/* the flag as whoever has pav_registry_lock had i
 
 static int pav_resolve(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)
 {
-	const bool anybody = !netlink_capable(skb, CAP_SYS_ADMIN);
 	struct pav_volume_info volume;
 	const char *name;
 	struct pav_hosted *h;
@@ -822,12 +833,8 @@ static int pav_resolve(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl
 	if (!name)
 		return pav_missing(info->extack, "which GROUP");
 	h = pav_hosted_find(name);
-	if (!h && !anybody)
-		return pav_refuse_ext(info->extack, -ENOENT, "group %s: " PAV_NOT_OPEN, name);
-	if (!h) {
-		NL_SET_ERR_MSG(info->extack, "group: " PAV_NOT_OPEN);
-		return -ENOENT;
-	}
+	if (!h)
+		return pav_not_open(info->extack, skb, name);
 	info->user_ptr[0] = h;
 
 	if (!(ops->internal_flags & PAV_NEEDS_VOLUME))
@@ -836,13 +843,7 @@ static int pav_resolve(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl
 	if (!name)
 		return pav_missing(info->extack, "which VOLUME");
 	info->user_ptr[1] = pav_hosted_volume(h, name, &volume);
-	if (!info->user_ptr[1] && !anybody)
-		return pav_refuse_ext(info->extack, -ENOENT, "volume %s/%s: does not exist; see the list of volumes", h->name, name);
-	if (!info->user_ptr[1]) {
-		NL_SET_ERR_MSG(info->extack, "volume: does not exist; see the list of volumes");
-		return -ENOENT;
-	}
-	return 0;
+	return info->user_ptr[1] ? 0 : pav_no_such_volume(info->extack, skb, h->name, name);
 }
 
 static void pav_post_doit(const PAV_GENL_OPS *ops, struct sk_buff *skb, struct genl_info *info)

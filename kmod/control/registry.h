@@ -20,7 +20,6 @@ struct pav_member {
 	struct pav_dev *dev;
 	bool gone;				/* the engine knows that it was unplugged */
 	bool held;				/* a command is giving it to the engine */
-	bool retired;				/* nobody uses it any more: to be closed when its I/O has ended */
 	unsigned int idle;			/* seconds that no slot has had it */
 };
 

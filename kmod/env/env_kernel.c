@@ -323,8 +323,7 @@ void pav_dev_close(struct pav_dev *dev)
 {
 	if (IS_ERR_OR_NULL(dev))
 		return;
-	if (!percpu_ref_is_dying(&dev->inflight))
-		percpu_ref_kill(&dev->inflight);
+	pav_dev_retire(dev);
 	wait_for_completion(&dev->drained);
 	percpu_ref_exit(&dev->inflight);
 	invalidate_bdev(dev->bdev);	/* what udev read of it while we wrote beside the page cache */
@@ -339,7 +338,13 @@ void pav_dev_serve(struct pav_dev *dev)
 
 void pav_dev_retire(struct pav_dev *dev)
 {
-	percpu_ref_kill(&dev->inflight);
+	if (!pav_dev_retired(dev))
+		percpu_ref_kill(&dev->inflight);
+}
+
+bool pav_dev_retired(struct pav_dev *dev)
+{
+	return percpu_ref_is_dying(&dev->inflight);
 }
 
 bool pav_dev_idle(struct pav_dev *dev)

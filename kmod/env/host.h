@@ -20,8 +20,9 @@ struct pav_dev *pav_dev_open(const char *path, const char **why);
  * take as long as a driver keeps a command, retires the device first, and closes it when it is idle. All of these are process context.
  */
 void pav_dev_serve(struct pav_dev *dev);	/* there will be much I/O: it is counted by each CPU for itself from now on */
-void pav_dev_retire(struct pav_dev *dev);	/* once: its users have been told to use it no more */
-bool pav_dev_idle(struct pav_dev *dev);		/* retired only: nothing is under way, and nothing will be */
+void pav_dev_retire(struct pav_dev *dev);	/* its users have been told to use it no more; again: nothing happens */
+bool pav_dev_retired(struct pav_dev *dev);
+bool pav_dev_idle(struct pav_dev *dev);		/* it is retired, nothing is under way, and nothing will be */
 void pav_dev_close(struct pav_dev *dev);	/* waits until it is idle */
 bool pav_dev_alive(const struct pav_dev *dev);	/* false: it was unplugged. Any context */
 dev_t pav_dev_number(const struct pav_dev *dev);
