@@ -195,6 +195,29 @@ TEST_F(Members, ADriveThatFailedDoesNotComeHome)
 	verify();
 }
 
+// Each drive goes once in a while, and no spare is there. What lay on it is moved; what is set aside for metadata there, where nothing lies yet, is let go: nobody writes, so no
+// checkpoint would come to it.
+TEST_F(Members, NothingStaysSetAsideOnALostDrive)
+{
+	pav_evacuate_delay = 0;
+	create(4, 8, 0, volume_cells);
+	for (unsigned int round = 0; round < 60 && !HasFailure(); round++) {
+		std::vector<uint64_t> lbas;
+
+		for (uint64_t n = rng_.range(1, 300); n; n--)
+			lbas.push_back(rng_.below(volume_cells));
+		ASSERT_EQ(write(lbas), 0);
+		checkpoint();
+		vanish(round % 8);
+		run_for(30 * second);
+		EXPECT_EQ(info().missing, 0U) << "in round " << round;
+		come_home(round % 8);
+		until_whole();
+	}
+	EXPECT_GT(reached("segment set aside on drives that are gone"), 10U);
+	verify();
+}
+
 // A spare takes over while somebody wants the drive replaced that was there before: the spare is not failed for that.
 TEST_F(Members, WhoTookOverIsNotReplaced)
 {

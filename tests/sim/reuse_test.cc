@@ -374,5 +374,56 @@ TEST_F(LargeReuse, ARecoveryThatIsCutAgainAndAgain)
 	verify();
 }
 
+class LossReuse : public Reuse, public testing::WithParamInterface<uint64_t> {
+protected:
+	LossReuse() : Reuse(640, 16) {}
+};
+
+// The same, where a drive was lost in the middle of the writes: what its stripes lack is found by the recovery, and is on record once a checkpoint of its own has passed them. Were that
+// forgotten by a second recovery, the drive would come home and stay without it.
+TEST_P(LossReuse, ARecoveryIsCutAgainAndAgain)
+{
+	params_.cache_nodes = 4096;
+	create(4, 6, 0, 1 << 18);
+	std::vector<uint64_t> lbas;
+
+	for (uint64_t i = 0; i < 4000; i++)
+		lbas.push_back(i % 80 * 512 + i / 80);
+	ASSERT_EQ(write(lbas), 0);
+	ASSERT_EQ(write(lbas), 0);
+	checkpoint();
+	const uint64_t renewals = reached("segments renewed"), checkpoints = counter("checkpoints");
+
+	ASSERT_EQ(write({lbas.begin(), lbas.begin() + 900}), 0);
+	EXPECT_GT(reached("segments renewed"), renewals);
+	machine_->after(GetParam(), [this] { Scenario::vanish(3); });
+	ASSERT_EQ(write({lbas.begin() + 900, lbas.begin() + 1050}), 0);
+	EXPECT_EQ(state(3), PAV_DRIVE_FAILED);
+	EXPECT_EQ(counter("checkpoints"), checkpoints);
+	cut(100);
+	params_.cache_nodes = 64;
+	const auto there = contents();
+
+	for (uint64_t events = 100; !HasFailure(); events += events / 8) {
+		restore(there);
+		if (!drives_[3]->gone())
+			drives_[3]->vanish(rng_);
+		if (open_for(events))
+			break;
+		cut(100);
+		open();
+		come_home(3);
+		until_whole();
+		close();
+		open({1, 2});
+		verify();
+		cut(100);
+	}
+	EXPECT_GT(reached("checkpoint in the middle of replay"), 0U);
+	verify();
+}
+
+INSTANTIATE_TEST_SUITE_P(AtNs, LossReuse, testing::Values(100'000UL, 200'000UL, 300'000UL, 400'000UL));
+
 }  // namespace
 }  // namespace pav::sim
