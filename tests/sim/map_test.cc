@@ -10,7 +10,7 @@ namespace {
 
 class SmallMemory : public Scenario {
 protected:
-	SmallMemory() : Scenario(6, 160, 64, false) {}
+	explicit SmallMemory(uint64_t segment_blocks = 64) : Scenario(6, 160, segment_blocks, false) {}
 	~SmallMemory() override
 	{
 		set_sticky_places({});
@@ -53,6 +53,40 @@ TEST_P(FewNodes, AreOthersByTheTimeTheyAreLookedAt)
 }
 
 INSTANTIATE_TEST_SUITE_P(, FewNodes, testing::Values("kmod/map/tree.c", "kmod/map/tree.h", "kmod/map/read.c"));
+
+class FewNodesAndCells : public SmallMemory {
+protected:
+	FewNodesAndCells() : SmallMemory(16) {}
+};
+
+// The garbage collector asks the map what is alive, and lingers over the answer. Were it another leaf's, it would leave a cell behind, and look at the whole segment the long way, as for a
+// header that has rotted.
+TEST_F(FewNodesAndCells, TheCollectorOverlooksNothing)
+{
+	constexpr uint64_t leaf = 256, leaves = 300, cells = 12;
+	std::vector<uint64_t> lbas;
+
+	create(4, 6, 0, 1 << 20);
+	for (uint64_t i = 0; i < leaves * cells; i++)
+		lbas.push_back(i / cells * leaf + i % cells);
+	ASSERT_EQ(write(lbas), 0);
+	const auto here = places_in("kmod/map/tree.h");
+
+	ASSERT_FALSE(here.empty());
+	set_sticky_places(here);
+	machine_->set_sticky(100, 20 * ms);
+	for (unsigned int round = 0; round < 20 && !HasFailure(); round++) {
+		std::vector<uint64_t> picked;
+
+		for (uint64_t i = 0; i < 1000; i++)
+			picked.push_back(lbas[rng_.below(lbas.size())]);
+		ASSERT_EQ(write(picked), 0);
+	}
+	EXPECT_GT(counter("moved_cells"), 1000U);
+	EXPECT_EQ(reached("segment emptied past a rotten header"), 0U);
+	verify();
+	check_counts();
+}
 
 // Writes take each claim to a node as soon as a checkpoint has set it free. Who deletes a volume, or grows one, needs some too, and is slower.
 TEST_F(SmallMemory, AVolumeIsDeletedAndAnotherGrowsUnderLoad)
