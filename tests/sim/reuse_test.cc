@@ -33,6 +33,20 @@ protected:
 					return {drive, block};
 		fail("cell %lu lies nowhere", lba);
 	}
+	// A group, and @n cells in eighty leaves by turns, written twice; so many nodes are in memory that no checkpoint is needed for them. The cells.
+	std::vector<uint64_t> create_and_scatter(uint64_t n)
+	{
+		std::vector<uint64_t> lbas;
+
+		params_.cache_nodes = 4096;
+		create(4, 6, 0, 1 << 18);
+		for (uint64_t i = 0; i < n; i++)
+			lbas.push_back(i % 80 * 512 + i / 80);
+		EXPECT_EQ(write(lbas), 0);
+		EXPECT_EQ(write(lbas), 0);
+		checkpoint();
+		return lbas;
+	}
 	void overwrite(uint64_t first, uint64_t n, unsigned int times)
 	{
 		while (times--)
@@ -340,22 +354,14 @@ protected:
 // A recovery that needs checkpoints of its own, cut at every moment.
 TEST_F(LargeReuse, ARecoveryThatIsCutAgainAndAgain)
 {
-	params_.cache_nodes = 4096;	// so many that no checkpoint is needed for them; the recovery has fewer
-	create(4, 6, 0, 1 << 18);
-	std::vector<uint64_t> lbas;
-
-	for (uint64_t i = 0; i < 8000; i++)
-		lbas.push_back(i % 80 * 512 + i / 80);
-	ASSERT_EQ(write(lbas), 0);
-	ASSERT_EQ(write(lbas), 0);
-	checkpoint();
+	std::vector<uint64_t> lbas = create_and_scatter(8000);
 	const uint64_t before = reached("segments renewed");
 
 	lbas.resize(5500);
 	ASSERT_EQ(write(lbas), 0);
 	EXPECT_GT(reached("segments renewed"), before + 1);
 	cut(100);
-	params_.cache_nodes = 64;
+	params_.cache_nodes = 64;	// the recovery has fewer
 	const auto there = contents();
 
 	for (uint64_t events = 100; !HasFailure(); events += events / 8) {
@@ -383,15 +389,7 @@ protected:
 // forgotten by a second recovery, the drive would come home and stay without it.
 TEST_P(LossReuse, ARecoveryIsCutAgainAndAgain)
 {
-	params_.cache_nodes = 4096;
-	create(4, 6, 0, 1 << 18);
-	std::vector<uint64_t> lbas;
-
-	for (uint64_t i = 0; i < 4000; i++)
-		lbas.push_back(i % 80 * 512 + i / 80);
-	ASSERT_EQ(write(lbas), 0);
-	ASSERT_EQ(write(lbas), 0);
-	checkpoint();
+	const std::vector<uint64_t> lbas = create_and_scatter(4000);
 	const uint64_t renewals = reached("segments renewed"), checkpoints = counter("checkpoints");
 
 	ASSERT_EQ(write({lbas.begin(), lbas.begin() + 900}), 0);
@@ -401,7 +399,7 @@ TEST_P(LossReuse, ARecoveryIsCutAgainAndAgain)
 	EXPECT_EQ(state(3), PAV_DRIVE_FAILED);
 	EXPECT_EQ(counter("checkpoints"), checkpoints);
 	cut(100);
-	params_.cache_nodes = 64;
+	params_.cache_nodes = 64;	// the recovery has fewer
 	const auto there = contents();
 
 	for (uint64_t events = 100; !HasFailure(); events += events / 8) {
