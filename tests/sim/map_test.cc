@@ -16,6 +16,16 @@ protected:
 		set_sticky_places({});
 		close();
 	}
+
+	// From now on one in @one_in who come to a place in @where lingers there, for so long.
+	void linger(const char *where, unsigned int one_in, uint64_t mean_ns)
+	{
+		const auto here = places_in(where);
+
+		ASSERT_FALSE(here.empty());
+		set_sticky_places(here);
+		machine_->set_sticky(one_in, mean_ns);
+	}
 };
 
 // A map of many more nodes than there are in memory, of all levels alike. Whoever looks at one lingers: it is another by the time he goes on.
@@ -38,11 +48,7 @@ TEST_P(FewNodes, AreOthersByTheTimeTheyAreLookedAt)
 		return picked;
 	};
 	ASSERT_EQ(write(lbas), 0);
-	const auto here = places_in(GetParam());
-
-	ASSERT_FALSE(here.empty());
-	set_sticky_places(here);
-	machine_->set_sticky(100, 20 * ms);
+	ASSERT_NO_FATAL_FAILURE(linger(GetParam(), 100, 20 * ms));
 	in_threads_ = true;
 	for (unsigned int round = 0; round < 100 && !HasFailure(); round++) {
 		ASSERT_EQ(write(some()), 0);
@@ -70,11 +76,7 @@ TEST_F(FewNodesAndCells, TheCollectorOverlooksNothing)
 	for (uint64_t i = 0; i < leaves * cells; i++)
 		lbas.push_back(i / cells * leaf + i % cells);
 	ASSERT_EQ(write(lbas), 0);
-	const auto here = places_in("kmod/map/tree.h");
-
-	ASSERT_FALSE(here.empty());
-	set_sticky_places(here);
-	machine_->set_sticky(100, 20 * ms);
+	ASSERT_NO_FATAL_FAILURE(linger("kmod/map/tree.h", 100, 20 * ms));
 	for (unsigned int round = 0; round < 20 && !HasFailure(); round++) {
 		std::vector<uint64_t> picked;
 
@@ -117,8 +119,7 @@ TEST_F(SmallMemory, AVolumeIsDeletedAndAnotherGrowsUnderLoad)
 		EXPECT_EQ(pav_volume_grow(engine_, volume_, 512 * 512 * leaf, &err), 0) << err.text;
 		done++;
 	});
-	set_sticky_places(places_in("kmod/engine.c"));
-	machine_->set_sticky(1, 5 * ms);
+	ASSERT_NO_FATAL_FAILURE(linger("kmod/engine.c", 1, 5 * ms));
 	lbas.clear();
 	for (unsigned int i = 0; i < 20'000; i++)
 		lbas.push_back(rng_.below(512) * leaf + rng_.below(leaf));
